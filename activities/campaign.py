@@ -1,0 +1,146 @@
+"""A campaign's record: its status, the end of what will not be sent, and the closing identity."""
+
+from datetime import UTC, datetime
+
+from pydantic import Field
+from temporalio import activity
+
+from activities.failure import heartbeating, translated
+from domain.campaign import CampaignStatus
+from domain.delivery import Message, MessageStatus, message_id
+from domain.errors import NotFound
+from domain.model import AccountId, Model
+from domain.ports import CampaignStore, CostStore, MessageStore
+from domain.progress import CampaignOutcome, ClosingCheck, DetailedCosts, WorkflowResult
+from domain.provider import provider_used
+
+
+class StatusChange(Model):
+    """What the store is to know before anything else happens."""
+
+    campaign_id: str
+    status: CampaignStatus
+    reason: str = ""
+
+
+class CloseLane(Model):
+    """End every recipient of an account that is not in the send queue.
+
+    Pages from ``from_page`` on were never drafted; with ``everything``, drafted pages before it end too.
+    """
+
+    campaign_id: str
+    account_id: AccountId
+    from_page: int = Field(ge=0)
+    pages: int = Field(ge=1)
+    outcome: MessageStatus
+    reason: str
+    everything: bool
+
+
+class Closed(Model):
+    """How many recipients ended how by closing."""
+
+    counts: dict[MessageStatus, int]
+
+
+class CampaignActivities:
+    """Methods that keep the record of a campaign."""
+
+    def __init__(self, campaigns: CampaignStore, messages: MessageStore, costs: CostStore) -> None:
+        self._campaigns = campaigns
+        self._messages = messages
+        self._costs = costs
+
+    @activity.defn(name="campaign.set_status")
+    @translated
+    async def set_status(self, change: StatusChange) -> None:
+        """Delivery reads this status right before every send: a pause holds from the moment it is stored."""
+        await self._campaigns.set_status(change.campaign_id, change.status, change.reason)
+
+    @activity.defn(name="campaign.close_lane")
+    @translated
+    async def close_lane(self, close: CloseLane) -> Closed:
+        """Idempotent: the answer is counted from the store, however often the activity was interrupted."""
+        async with heartbeating():
+            for page in range(close.from_page, close.pages):
+                await self._end_undrafted_page(close, page)
+            outlines = await self._messages.outlines(close.campaign_id, close.account_id)
+            if close.everything:
+                await self._messages.transition(
+                    close.campaign_id,
+                    [
+                        outline.message_id
+                        for outline in outlines
+                        if outline.status in {MessageStatus.DRAFTED, MessageStatus.APPROVED}
+                    ],
+                    close.outcome,
+                    reason=close.reason,
+                )
+                outlines = await self._messages.outlines(close.campaign_id, close.account_id)
+        counts: dict[MessageStatus, int] = {}
+        for outline in outlines:
+            by_closing = outline.batch is None and outline.reason == close.reason and outline.status is close.outcome
+            if outline.page >= close.from_page or by_closing:
+                counts[outline.status] = counts.get(outline.status, 0) + 1
+        return Closed(counts=counts)
+
+    @activity.defn(name="campaign.finish")
+    @translated
+    async def finish(self, outcome: CampaignOutcome) -> WorkflowResult:
+        """Check the closing identity against the message store and keep the result, if it holds.
+
+        The answer's ``outcomes`` show what the store has; the caller compares them with the audience.
+        """
+        counts = await self._messages.count_by_status(outcome.campaign_id)
+        costs = await self._costs.campaign_totals(outcome.campaign_id)
+        record = await self._campaigns.get(outcome.campaign_id)
+        if record is None:
+            raise NotFound(f"campaign {outcome.campaign_id} is not in the store")
+        tally = outcome.tally
+        balanced = ClosingCheck(audience=outcome.audience, outcomes=counts).balanced
+        result = WorkflowResult(
+            request_id=record.request_id,
+            status=outcome.status if balanced else CampaignStatus.FAILED,
+            processing_time=int((datetime.now(UTC) - outcome.started_at).total_seconds() * 1000),
+            provider=provider_used(tally.providers),
+            detailed_costs=DetailedCosts.of(costs),
+            quality_score=round(tally.quality_sum / tally.scored, 4) if tally.scored else None,
+            compliance_score=round(tally.compliance_sum / tally.scored, 4) if tally.scored else None,
+            fallback_history=tally.fallbacks,
+            fallback_count=tally.fallback_count,
+            audience=outcome.audience,
+            outcomes=counts,
+            plan=await self._campaigns.plan(outcome.campaign_id),
+            reason=outcome.reason,
+        )
+        if balanced:
+            await self._campaigns.save_result(outcome.campaign_id, result)
+        # The plan may quote the brief: it stays in the store and out of the history.
+        return result.model_copy(update={"plan": None})
+
+    async def _end_undrafted_page(self, close: CloseLane, page: int) -> None:
+        record = await self._campaigns.get(close.campaign_id)
+        audience = await self._campaigns.audience_page(close.campaign_id, close.account_id, page)
+        if record is None:
+            raise NotFound(f"campaign {close.campaign_id} is not in the store")
+        now = datetime.now(UTC)
+        messages = [
+            Message(
+                message_id=message_id(close.campaign_id, close.account_id, recipient.recipient_id),
+                campaign_id=close.campaign_id,
+                account_id=close.account_id,
+                recipient_id=recipient.recipient_id,
+                page=page,
+                message_type=record.message_type,
+                status=close.outcome,
+                reason=close.reason,
+                updated_at=now,
+            )
+            for recipient in audience.recipients
+        ]
+        await self._messages.create_many(messages)
+        # A page whose drafting was interrupted may be there in part.
+        await self._messages.transition(
+            close.campaign_id, [message.message_id for message in messages], close.outcome, reason=close.reason
+        )

@@ -1,0 +1,64 @@
+"""The one translator from our errors to Temporal's, and heartbeats for activities that call out."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager, suppress
+from datetime import timedelta
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar
+
+from temporalio import activity
+from temporalio.exceptions import ApplicationError
+
+from domain.errors import HuntazeError
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def application_error(error: HuntazeError) -> ApplicationError:
+    """Our error as Temporal sees it: the class as its type, retryable or not, and when to come back."""
+    retry_after = error.retry_after_s
+    return ApplicationError(
+        error.message,
+        type=error.error_type,
+        non_retryable=not error.retryable,
+        next_retry_delay=None if retry_after is None else timedelta(seconds=retry_after),
+    )
+
+
+def translated(
+    method: Callable[P, Coroutine[Any, Any, R]],
+) -> Callable[P, Coroutine[Any, Any, R]]:
+    """Every ``HuntazeError`` of an activity leaves it as an ``ApplicationError``."""
+
+    @wraps(method)
+    async def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return await method(*args, **kwargs)
+        except HuntazeError as error:
+            raise application_error(error) from error
+
+    return wrapper
+
+
+@asynccontextmanager
+async def heartbeating(details: Callable[[], object] | None = None) -> AsyncIterator[None]:
+    """Heartbeat in the background, so that a slow call is not mistaken for a dead worker.
+
+    ``details``: what a later attempt should know; read at each beat.
+    """
+    timeout = activity.info().heartbeat_timeout or timedelta(seconds=30)
+
+    async def beat() -> None:
+        while True:
+            activity.heartbeat(*([] if details is None else [details()]))
+            await asyncio.sleep(timeout.total_seconds() / 4)
+
+    task = asyncio.create_task(beat())
+    try:
+        yield
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task

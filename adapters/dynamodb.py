@@ -1,0 +1,229 @@
+"""DynamoDB: the tables, and calls that do not block the event loop.
+
+boto3 is synchronous; a bounded pool of threads around it is as fast as an asynchronous client and keeps the
+official SDK. Items are the models' JSON, attribute by attribute, so that they can be read in the console.
+"""
+
+import asyncio
+import json
+import random
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from decimal import Decimal
+from itertools import islice
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import boto3
+from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
+from botocore.config import Config
+from botocore.exceptions import ClientError
+from pydantic import BaseModel
+
+from adapters.settings import Settings
+
+if TYPE_CHECKING:
+    from types_boto3_dynamodb import DynamoDBClient
+
+Item = dict[str, Any]
+T = TypeVar("T")
+M = TypeVar("M", bound=BaseModel)
+
+TRANSACTION_ITEMS = 100
+BATCH_WRITE_ITEMS = 25
+BATCH_GET_ITEMS = 100
+"""Limits of DynamoDB for one call (Amazon DynamoDB Developer Guide, "Quotas")."""
+
+_CONFLICT_ATTEMPTS = 12
+_serializer = TypeSerializer()
+_deserializer = TypeDeserializer()
+
+
+def _table(hash_key: str, range_key: str, indexes: Mapping[str, tuple[str, str]] | None = None) -> Item:
+    indexes = indexes or {}
+    names = {hash_key, range_key, *(name for pair in indexes.values() for name in pair)}
+    definition: Item = {
+        "AttributeDefinitions": [{"AttributeName": name, "AttributeType": "S"} for name in sorted(names)],
+        "KeySchema": [
+            {"AttributeName": hash_key, "KeyType": "HASH"},
+            {"AttributeName": range_key, "KeyType": "RANGE"},
+        ],
+        "BillingMode": "PAY_PER_REQUEST",
+    }
+    if indexes:
+        definition["GlobalSecondaryIndexes"] = [
+            {
+                "IndexName": index,
+                "KeySchema": [
+                    {"AttributeName": keys[0], "KeyType": "HASH"},
+                    {"AttributeName": keys[1], "KeyType": "RANGE"},
+                ],
+                "Projection": {"ProjectionType": "ALL"},
+            }
+            for index, keys in indexes.items()
+        ]
+    return definition
+
+
+TABLES: dict[str, Item] = {
+    "campaigns": _table("campaignId", "item", {"by_owner": ("owner", "createdAt"), "by_kind": ("kind", "createdAt")}),
+    "messages": _table("campaignId", "messageId"),
+    "costs": _table("scope", "entry"),
+    "accounts": _table("accountId", "item"),
+}
+"""Every table by its name without the prefix."""
+
+
+class Dynamo:
+    """One client, its threads, and the names of the tables."""
+
+    def __init__(self, client: "DynamoDBClient", executor: ThreadPoolExecutor, prefix: str) -> None:
+        self.client = client
+        self._executor = executor
+        self._prefix = prefix
+
+    def table(self, name: str) -> str:
+        """The full name of a table of ``TABLES``."""
+        return f"{self._prefix}{name}"
+
+    async def call(self, method: Callable[..., T], **arguments: Any) -> T:
+        """Run one client method in a thread."""
+        return await asyncio.get_running_loop().run_in_executor(self._executor, lambda: method(**arguments))
+
+    async def transact(self, items: Sequence[Item]) -> None:
+        """Write all items or none; conflicts with other transactions are repeated with full jitter.
+
+        Raises ``botocore`` ``TransactionCanceledException`` when a condition does not hold.
+        """
+        for attempt in range(_CONFLICT_ATTEMPTS):
+            try:
+                await self.call(self.client.transact_write_items, TransactItems=items)
+            except self.client.exceptions.TransactionCanceledException as error:
+                codes = {reason.get("Code") for reason in cancellation_reasons(error)}
+                transient = {"TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded"}
+                if "ConditionalCheckFailed" in codes or not codes & transient or attempt == _CONFLICT_ATTEMPTS - 1:
+                    raise
+                await asyncio.sleep(random.uniform(0, min(1.0, 0.02 * 2**attempt)))
+            else:
+                return
+
+    async def query(self, **arguments: Any) -> AsyncIterator[Item]:
+        """Every item of a query over all its pages."""
+        start: Item | None = None
+        while True:
+            page = await self.call(self.client.query, **arguments, **({"ExclusiveStartKey": start} if start else {}))
+            for item in page["Items"]:
+                yield item
+            start = page.get("LastEvaluatedKey")
+            if not start:
+                return
+
+    async def batch_get(self, table: str, keys: Sequence[Item]) -> list[Item]:
+        """The items that exist under ``keys``, read consistently."""
+        found: list[Item] = []
+        for chunk in chunks(keys, BATCH_GET_ITEMS):
+            wanted: Any = {self.table(table): {"Keys": list(chunk), "ConsistentRead": True}}
+            attempt = 0
+            while wanted:
+                answer = await self.call(self.client.batch_get_item, RequestItems=wanted)
+                found.extend(answer["Responses"].get(self.table(table), []))
+                wanted = answer.get("UnprocessedKeys")
+                attempt = await _pause_if(wanted, attempt)
+        return found
+
+    async def batch_put(self, table: str, items: Sequence[Item]) -> None:
+        """Write items without conditions."""
+        for chunk in chunks(items, BATCH_WRITE_ITEMS):
+            wanted: Any = {self.table(table): [{"PutRequest": {"Item": item}} for item in chunk]}
+            attempt = 0
+            while wanted:
+                answer = await self.call(self.client.batch_write_item, RequestItems=wanted)
+                wanted = answer.get("UnprocessedItems")
+                attempt = await _pause_if(wanted, attempt)
+
+    async def migrate(self) -> tuple[str, ...]:
+        """Create the tables that are missing; returns their full names."""
+        existing = set((await self.call(self.client.list_tables))["TableNames"])
+        missing = [name for name in TABLES if self.table(name) not in existing]
+        for name in missing:
+            try:
+                await self.call(self.client.create_table, TableName=self.table(name), **TABLES[name])
+            except self.client.exceptions.ResourceInUseException:
+                continue
+        waiter = self.client.get_waiter("table_exists")
+        for name in missing:
+            await self.call(waiter.wait, TableName=self.table(name), WaiterConfig={"Delay": 1, "MaxAttempts": 60})
+        return tuple(self.table(name) for name in missing)
+
+
+class DynamoDependency:
+    """DynamoDB as seen by the health check."""
+
+    name = "dynamodb"
+
+    def __init__(self, dynamo: Dynamo) -> None:
+        self._dynamo = dynamo
+
+    async def check(self) -> Mapping[str, str]:
+        """The status of the campaigns table; raises when it is missing or unreachable."""
+        answer = await self._dynamo.call(self._dynamo.client.describe_table, TableName=self._dynamo.table("campaigns"))
+        return {"table": self._dynamo.table("campaigns"), "state": answer["Table"].get("TableStatus", "unknown")}
+
+
+@asynccontextmanager
+async def open_dynamo(settings: Settings) -> AsyncIterator[Dynamo]:
+    """A client with as many connections as threads, SDK retries in the standard mode."""
+    with ThreadPoolExecutor(max_workers=settings.store_threads, thread_name_prefix="dynamodb") as executor:
+        config = Config(
+            max_pool_connections=settings.store_threads,
+            connect_timeout=3,
+            read_timeout=10,
+            retries={"mode": "standard", "max_attempts": 3},
+        )
+        client = await asyncio.get_running_loop().run_in_executor(
+            executor, lambda: boto3.client("dynamodb", config=config)
+        )
+        try:
+            yield Dynamo(client, executor, settings.table_prefix)
+        finally:
+            client.close()
+
+
+def to_item(model: BaseModel, **keys: Any) -> Item:
+    """A model as an item: its JSON fields and the given keys; empty values are left out."""
+    document = {**json.loads(model.model_dump_json(by_alias=True), parse_float=Decimal), **keys}
+    return {name: _serializer.serialize(value) for name, value in document.items() if value is not None}
+
+
+def from_item(model: type[M], item: Mapping[str, Any]) -> M:
+    """The model that ``to_item`` stored."""
+    return model.model_validate({name: _deserializer.deserialize(value) for name, value in item.items()})
+
+
+def value(raw: Any) -> Item:
+    """One attribute value."""
+    return dict(_serializer.serialize(raw))
+
+
+def plain(item: Mapping[str, Any]) -> dict[str, Any]:
+    """An item as plain Python values."""
+    return {name: _deserializer.deserialize(attribute) for name, attribute in item.items()}
+
+
+def cancellation_reasons(error: ClientError) -> list[dict[str, Any]]:
+    """Why a transaction was cancelled, item by item."""
+    reasons: list[dict[str, Any]] = error.response.get("CancellationReasons", [])  # type: ignore[assignment]
+    return reasons
+
+
+def chunks(items: Iterable[T], size: int) -> Iterator[list[T]]:
+    """``items`` in lists of at most ``size``."""
+    iterator = iter(items)
+    while chunk := list(islice(iterator, size)):
+        yield chunk
+
+
+async def _pause_if(unprocessed: object, attempt: int) -> int:
+    if unprocessed:
+        await asyncio.sleep(random.uniform(0, min(2.0, 0.05 * 2**attempt)))
+    return attempt + 1

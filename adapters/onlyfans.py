@@ -1,0 +1,148 @@
+"""The OnlyFans gateway through its official SDK; its exceptions become ``GatewayError`` here and nowhere else."""
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from datetime import datetime, timedelta
+from typing import Any, Literal, cast
+from uuid import UUID
+
+import httpx
+import onlyfansapi
+from onlyfansapi import AsyncOnlyFansAPI, DefaultAsyncHttpxClient
+
+from adapters.settings import Settings
+from domain.delivery import Delivered
+from domain.errors import GatewayError, GatewayFault
+
+Screening = Literal["strict_ban", "risky", "replace_soften"]
+
+_CLOCK_TOLERANCE = timedelta(minutes=2)
+"""How far the gateway's clock may be behind ours when a chat is read back."""
+
+_NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
+"""No connection, hence no request: nothing can have been accepted."""
+
+
+class OnlyFansGateway:
+    """``domain.ports.Gateway``. Every retry belongs to the workflow, so the SDK makes none."""
+
+    name = "onlyfans"
+
+    def __init__(self, client: AsyncOnlyFansAPI) -> None:
+        self._client = client
+
+    async def send(
+        self, *, account_id: str, recipient_id: str, text: str, key: UUID, screening: str | None
+    ) -> Delivered:
+        """One message, at most once per ``key``: the gateway replays its answer to a repeated key for 24 h."""
+        extra: dict[str, Any] = {"block_banned_words": cast("Screening", screening)} if screening else {}
+        try:
+            raw = await self._client.chats.messages.with_raw_response.send(
+                recipient_id, account=account_id, text=text, idempotency_key=str(key), **extra
+            )
+            answer = await raw.parse()
+        except onlyfansapi.APIError as error:
+            raise _translated(error) from error
+        if answer.data is None or answer.data.id is None:
+            raise GatewayError("the gateway's answer names no message", fault=GatewayFault.UNKNOWN_OUTCOME)
+        return Delivered(
+            platform_message_id=str(answer.data.id),
+            created_at=_instant(answer.data.created_at),
+            cancel_seconds=answer.data.cancel_seconds,
+            replayed=raw.headers.get("Idempotent-Replayed") == "true",
+        )
+
+    async def find_sent(self, *, account_id: str, recipient_id: str, text: str, since: datetime) -> Delivered | None:
+        """Pages back through the chat until it is older than ``since``."""
+        cursor: dict[str, Any] = {}
+        while True:
+            try:
+                listing = await self._client.chats.messages.list(
+                    recipient_id, account=account_id, limit="100", **cursor
+                )
+            except onlyfansapi.APIError as error:
+                raise _translated(error) from error
+            messages = listing.data or []
+            for message in messages:
+                created = _instant(message.created_at)
+                if created is not None and created < since - _CLOCK_TOLERANCE:
+                    return None
+                if message.is_sent_by_me and message.text == text and message.id is not None:
+                    return Delivered(platform_message_id=str(message.id), created_at=created, replayed=True)
+            if not messages or messages[-1].id is None:
+                return None
+            cursor = {"first_id": str(messages[-1].id)}
+
+    async def check(self) -> Mapping[str, str]:
+        """That the gateway accepts our key."""
+        await self._client.whoami.retrieve()
+        return {"address": str(self._client.base_url)}
+
+
+@asynccontextmanager
+async def open_gateway(settings: Settings) -> AsyncIterator[OnlyFansGateway]:
+    """A client with the send time-out of the settings and no retries of its own."""
+    async with AsyncOnlyFansAPI(
+        api_key=settings.onlyfans_api_key.get_secret_value() or "unset",
+        base_url=settings.onlyfans_base_url,
+        timeout=settings.send_timeout_s,
+        max_retries=0,
+        http_client=DefaultAsyncHttpxClient(timeout=settings.send_timeout_s),
+    ) as client:
+        yield OnlyFansGateway(client)
+
+
+def _translated(error: onlyfansapi.APIError) -> GatewayError:
+    if isinstance(error, onlyfansapi.APIStatusError):
+        return GatewayError(
+            f"the gateway answered {error.status_code}",
+            fault=_fault_of(error),
+            retry_after_s=_retry_after(error.response),
+        )
+    if isinstance(error.__cause__, _NOT_SENT):
+        return GatewayError("the gateway can't be reached", fault=GatewayFault.TRANSIENT)
+    return GatewayError("the gateway did not answer", fault=GatewayFault.UNKNOWN_OUTCOME)
+
+
+def _fault_of(error: onlyfansapi.APIStatusError) -> GatewayFault:
+    code = _code(error.body)
+    match error.status_code:
+        case 429:
+            return GatewayFault.THROTTLED
+        case 401 | 403:
+            return GatewayFault.SESSION_EXPIRED if "session" in code else GatewayFault.AUTH
+        case 404:
+            return GatewayFault.RECIPIENT_NOT_FOUND
+        case 409:
+            # The first call with this key still runs: its outcome is not known yet.
+            return GatewayFault.UNKNOWN_OUTCOME
+        case 422:
+            return GatewayFault.BANNED_WORDS if "idempotency" not in code else GatewayFault.INVALID_REQUEST
+        case 408 | 502 | 504:
+            return GatewayFault.UNKNOWN_OUTCOME
+        case status if status >= 500:
+            return GatewayFault.TRANSIENT
+        case _:
+            return GatewayFault.INVALID_REQUEST
+
+
+def _code(body: object) -> str:
+    if isinstance(body, dict):
+        error = body.get("error")
+        nested = error.get("code") if isinstance(error, dict) else error
+        return " ".join(str(part) for part in (nested, body.get("code"), body.get("message")) if part).lower()
+    return ""
+
+
+def _retry_after(response: httpx.Response) -> float | None:
+    try:
+        return float(response.headers["Retry-After"])
+    except (KeyError, ValueError):
+        return None
+
+
+def _instant(text: str | None) -> datetime | None:
+    if text is None:
+        return None
+    moment = datetime.fromisoformat(text)
+    return moment if moment.tzinfo else None

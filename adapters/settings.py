@@ -1,0 +1,108 @@
+"""The one place where configuration enters: environment variables with sensible defaults.
+
+Everything that is ours starts with ``HUNTAZE_``; names that the ecosystem already knows
+(``OPENAI_API_KEY``, ``AZURE_OPENAI_ENDPOINT``, ``ONLYFANSAPI_API_KEY``, ``LEGACY_BASE_URL``) keep their names.
+Temporal reads its own (``TEMPORAL_ADDRESS``, ``TEMPORAL_NAMESPACE``, ``TEMPORAL_API_KEY``, TLS) through
+``temporalio.envconfig``; AWS reads its own (``AWS_REGION``, ``AWS_ENDPOINT_URL``, credentials) through boto3.
+"""
+
+from enum import StrEnum
+from typing import Self
+
+from pydantic import AliasChoices, Field, SecretStr, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Environment(StrEnum):
+    """Where the process runs; ``production`` refuses development conveniences."""
+
+    DEVELOPMENT = "development"
+    PRODUCTION = "production"
+
+
+def _named(name: str) -> AliasChoices:
+    """An environment variable that keeps the name that its ecosystem uses."""
+    return AliasChoices(name, name.lower())
+
+
+class Settings(BaseSettings):
+    """Every setting of API, worker and command line. Secrets print as ``**********``."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="HUNTAZE_", env_file=".env", extra="ignore", frozen=True, populate_by_name=True
+    )
+
+    environment: Environment = Environment.DEVELOPMENT
+    log_level: str = "INFO"
+
+    # API
+    api_host: str = "127.0.0.1"
+    api_port: int = Field(default=8000, ge=0, le=65_535)
+    max_audience: int = Field(default=100_000, ge=1, description="recipients in one campaign")
+    max_body_bytes: int = Field(default=64 * 1024 * 1024, ge=1024)
+    jwt_algorithm: str = Field(default="HS256", pattern="^(HS256|RS256)$")
+    jwt_secret: SecretStr | None = Field(default=None, description="HS256 key; development only")
+    jwt_jwks_url: str | None = Field(default=None, description="RS256 keys of the identity provider")
+    jwt_issuer: str = "huntaze"
+    jwt_audience: str = "huntaze-api"
+
+    # Redis and DynamoDB
+    redis_url: str = "redis://127.0.0.1:6379/0"
+    table_prefix: str = "huntaze-"
+    store_threads: int = Field(default=16, ge=1, description="boto3 calls in flight in one process")
+
+    # OnlyFans gateway
+    onlyfans_base_url: str = "https://app.onlyfansapi.com"
+    onlyfans_api_key: SecretStr = Field(default=SecretStr(""), validation_alias=_named("ONLYFANSAPI_API_KEY"))
+    send_timeout_s: float = Field(default=10.0, gt=0)
+    lease_grace_s: float = Field(default=5.0, gt=0, description="a slot outlives the send's time-out by this much")
+
+    # AI providers
+    openai_base_url: str = Field(default="https://api.openai.com/v1", validation_alias=_named("OPENAI_BASE_URL"))
+    openai_api_key: SecretStr = Field(default=SecretStr(""), validation_alias=_named("OPENAI_API_KEY"))
+    openai_model: str = "gpt-4o-mini"
+    azure_openai_endpoint: str = Field(default="", validation_alias=_named("AZURE_OPENAI_ENDPOINT"))
+    azure_openai_api_key: SecretStr = Field(default=SecretStr(""), validation_alias=_named("AZURE_OPENAI_API_KEY"))
+    azure_openai_api_version: str = Field(default="2024-10-21", validation_alias=_named("OPENAI_API_VERSION"))
+    azure_openai_deployment: str = "gpt-4o"
+    azure_openai_model: str = Field(default="gpt-4o", description="model behind the deployment, for its price")
+    provider_timeout_s: float = Field(default=30.0, gt=0)
+
+    # Campaigns
+    page_size: int = Field(default=50, ge=1, le=100, description="recipients drafted in one activity")
+    messages_per_call: int = Field(default=5, ge=1, le=20)
+    generation_concurrency: int = Field(default=4, ge=1, le=64, description="provider calls of one page")
+
+    # Legacy system
+    legacy_base_url: str = Field(default="", validation_alias=_named("LEGACY_BASE_URL"))
+
+    # Worker
+    drain_timeout_s: float = Field(default=30.0, ge=0, description="time for running activities after SIGTERM")
+    max_concurrent_activities: int = Field(default=100, ge=1)
+
+    @model_validator(mode="after")
+    def _production_is_strict(self) -> Self:
+        if self.environment is not Environment.PRODUCTION:
+            return self
+        if self.jwt_algorithm != "RS256" or not self.jwt_jwks_url:
+            raise ValueError(
+                "HUNTAZE_ENVIRONMENT=production needs HUNTAZE_JWT_ALGORITHM=RS256 and HUNTAZE_JWT_JWKS_URL "
+                "(HS256 with a shared secret is for development only)"
+            )
+        missing = [
+            name
+            for name, value in (
+                ("ONLYFANSAPI_API_KEY", self.onlyfans_api_key),
+                ("OPENAI_API_KEY", self.openai_api_key),
+                ("AZURE_OPENAI_API_KEY", self.azure_openai_api_key),
+            )
+            if not value.get_secret_value()
+        ]
+        if missing:
+            raise ValueError(f"HUNTAZE_ENVIRONMENT=production needs {', '.join(missing)}")
+        return self
+
+    @property
+    def lease_ms(self) -> int:
+        """How long a granted slot counts when the outcome never becomes known, in ms."""
+        return int((self.send_timeout_s + self.lease_grace_s) * 1000)

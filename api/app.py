@@ -1,0 +1,58 @@
+"""The HTTP application: ``uvicorn --factory api.app:create_app``."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+
+from adapters.bootstrap import open_ports
+from adapters.logging import configure
+from adapters.settings import Settings
+from adapters.temporal import connect
+from api import openapi, problems
+from api.authentication import TokenVerifier
+from api.engine import Engine
+from api.middleware import BodyLimitMiddleware, HeaderMiddleware, LastResortMiddleware
+from api.routes import campaign, cost, delivery, health, progress, review
+from api.trace import TraceMiddleware
+from domain.campaign import WorkflowIntent
+from domain.review import AutonomyRequest, ReviewRequest
+
+_DESCRIPTION = (
+    "Durable messaging campaigns: planned and written by AI, checked, approved by people where that is asked, "
+    "delivered within every limit, exactly once. Errors are problem details (RFC 9457); branch on `errorType`."
+)
+
+
+def create_app(settings: Settings | None = None) -> FastAPI:
+    """The application; its connections open with its lifespan, the one to Temporal at the first request for it."""
+    settings = settings or Settings()
+    configure(settings.log_level)
+    app = FastAPI(
+        title="Huntaze hybrid orchestrator",
+        version="2.0.0",
+        description=_DESCRIPTION,
+        lifespan=_lifespan,
+        redoc_url=None,
+    )
+    app.state.settings = settings
+    app.state.verifier = TokenVerifier(settings)
+    app.state.engine = Engine(connect)
+
+    # The last one added is the outermost.
+    app.add_middleware(BodyLimitMiddleware, max_bytes=settings.max_body_bytes)
+    app.add_middleware(LastResortMiddleware)
+    app.add_middleware(HeaderMiddleware)
+    app.add_middleware(TraceMiddleware)
+    problems.install(app)
+    for concept in (campaign, progress, delivery, review, cost, health):
+        app.include_router(concept.router)
+    openapi.describe(app, bodies=(WorkflowIntent, campaign.ControlBody, ReviewRequest, AutonomyRequest))
+    return app
+
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    async with open_ports(app.state.settings) as ports:
+        app.state.ports = ports
+        yield

@@ -1,0 +1,200 @@
+"""The API's view of Temporal: start, signal, ask for progress, wait. Connects at the first need, not at startup."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from typing import TypedDict, TypeVar
+
+from temporalio.client import Client, WorkflowFailureError, WorkflowHandle, WorkflowQueryFailedError
+from temporalio.common import (
+    SearchAttributeKey,
+    SearchAttributePair,
+    TypedSearchAttributes,
+    WorkflowIDConflictPolicy,
+    WorkflowIDReusePolicy,
+)
+from temporalio.exceptions import WorkflowAlreadyStartedError
+from temporalio.service import RPCError, RPCStatusCode
+
+from domain.campaign import CampaignInput, CampaignRecord, GenerationInput, campaign_workflow_id, workflow_id_for
+from domain.errors import Conflict
+from domain.progress import CampaignProgress, CampaignRun, WorkflowResult
+from domain.provider import IntentType
+from workflows.campaign import CampaignWorkflow
+from workflows.policies import ORCHESTRATION, QUERY_TIMEOUT
+from workflows.provider import GenerationWorkflow
+
+A = TypeVar("A")
+
+CALL_TIMEOUT = timedelta(seconds=5)
+"""How long connecting, starting or signalling may take before the caller is told to come back."""
+
+_ABSENT = frozenset(
+    {
+        RPCStatusCode.UNAVAILABLE,
+        RPCStatusCode.DEADLINE_EXCEEDED,
+        RPCStatusCode.RESOURCE_EXHAUSTED,
+        RPCStatusCode.CANCELLED,
+    }
+)
+
+
+class EngineUnavailable(Exception):
+    """Temporal does not answer. What was stored is kept, so the same request can simply be repeated."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The workflow engine does not answer at the moment. Nothing is lost: repeat the request, "
+            "with the same Idempotency-Key or requestId if it has one."
+        )
+
+
+class Engine:
+    """One lazily opened connection; every method raises ``EngineUnavailable`` rather than hang."""
+
+    def __init__(self, connect: Callable[[], Awaitable[Client]]) -> None:
+        self._connect = connect
+        self._client: Client | None = None
+        self._connecting = asyncio.Lock()
+
+    async def client(self) -> Client:
+        """The connection, opened now if it is not yet."""
+        if self._client is None:
+            async with self._connecting, _answering(CALL_TIMEOUT):
+                if self._client is None:
+                    self._client = await self._connect()
+        return self._client
+
+    async def check(self) -> None:
+        """Raises when Temporal does not serve."""
+        client = await self.client()
+        async with _answering(CALL_TIMEOUT):
+            if not await client.service_client.check_health():
+                raise EngineUnavailable
+
+    async def start(self, record: CampaignRecord, trace_id: str) -> None:
+        """Start the workflow of a request; one that runs already, or ran before, is left alone."""
+        client = await self.client()
+        options: _StartOptions = {
+            "id": workflow_id_for(record.type, record.campaign_id),
+            "task_queue": ORCHESTRATION,
+            "id_conflict_policy": WorkflowIDConflictPolicy.USE_EXISTING,
+            "id_reuse_policy": WorkflowIDReusePolicy.REJECT_DUPLICATE,
+            "search_attributes": _search_attributes(record),
+            "static_summary": f"{record.type}: {record.audience_size} recipients, {len(record.lanes)} accounts",
+            "rpc_timeout": CALL_TIMEOUT,
+        }
+        async with _answering(CALL_TIMEOUT):
+            try:
+                if record.type is IntentType.CAMPAIGN_EXECUTION:
+                    await client.start_workflow(CampaignWorkflow.run, _campaign_run(record, trace_id), **options)
+                else:
+                    await client.start_workflow(GenerationWorkflow.run, _generation(record, trace_id), **options)
+            except WorkflowAlreadyStartedError:
+                return
+
+    async def signal(self, record: CampaignRecord, signal: Callable[[CampaignWorkflow, A], None], argument: A) -> None:
+        """Send a campaign a signal; raises ``Conflict`` when its workflow is not running."""
+        handle = await self._campaign(record)
+        async with _answering(CALL_TIMEOUT):
+            try:
+                await handle.signal(signal, argument, rpc_timeout=CALL_TIMEOUT)
+            except RPCError as error:
+                if error.status is not RPCStatusCode.NOT_FOUND:
+                    raise
+                raise Conflict(
+                    "The workflow of this campaign is not running: it has ended, or was never started. "
+                    "In the second case, repeat the request that created it with the same Idempotency-Key."
+                ) from error
+
+    async def progress(self, record: CampaignRecord) -> CampaignProgress | None:
+        """The live progress of a campaign; ``None`` when nobody can tell it now (worker away, history gone)."""
+        if record.type is not IntentType.CAMPAIGN_EXECUTION:
+            return None
+        try:
+            handle = await self._campaign(record)
+            async with _answering(QUERY_TIMEOUT):
+                return await handle.query(CampaignWorkflow.progress, rpc_timeout=QUERY_TIMEOUT)
+        except (EngineUnavailable, WorkflowQueryFailedError, RPCError):
+            return None
+
+    async def wait_for_end(self, record: CampaignRecord, timeout_s: float) -> None:
+        """Return when the workflow has ended, however it did, or when the time is over."""
+        client = await self.client()
+        handle = client.get_workflow_handle(workflow_id_for(record.type, record.campaign_id))
+        try:
+            async with asyncio.timeout(timeout_s):
+                await handle.result()
+        except (TimeoutError, WorkflowFailureError, RPCError):
+            return
+
+    async def _campaign(self, record: CampaignRecord) -> WorkflowHandle[CampaignWorkflow, WorkflowResult]:
+        client = await self.client()
+        return client.get_workflow_handle_for(CampaignWorkflow.run, campaign_workflow_id(record.campaign_id))
+
+
+class _StartOptions(TypedDict):
+    id: str
+    task_queue: str
+    id_conflict_policy: WorkflowIDConflictPolicy
+    id_reuse_policy: WorkflowIDReusePolicy
+    search_attributes: TypedSearchAttributes
+    static_summary: str
+    rpc_timeout: timedelta
+
+
+@asynccontextmanager
+async def _answering(timeout: timedelta) -> AsyncIterator[None]:
+    """Silence and refused connections become ``EngineUnavailable``."""
+    try:
+        async with asyncio.timeout(timeout.total_seconds()):
+            yield
+    except TimeoutError as error:
+        raise EngineUnavailable from error
+    except RPCError as error:
+        if error.status in _ABSENT:
+            raise EngineUnavailable from error
+        raise
+    except RuntimeError as error:
+        # The SDK's way to say that it could not connect.
+        raise EngineUnavailable from error
+
+
+def _campaign_run(record: CampaignRecord, trace_id: str) -> CampaignRun:
+    return CampaignRun(
+        input=CampaignInput(
+            campaign_id=record.campaign_id,
+            request_id=record.request_id,
+            owner=record.owner,
+            trace_id=trace_id,
+            compliance_level=record.compliance_level,
+            priority=record.priority,
+            max_cost_micros=record.max_cost_micros,
+            page_size=record.page_size,
+            lanes=record.lanes,
+        )
+    )
+
+
+def _generation(record: CampaignRecord, trace_id: str) -> GenerationInput:
+    return GenerationInput(
+        campaign_id=record.campaign_id,
+        request_id=record.request_id,
+        owner=record.owner,
+        trace_id=trace_id,
+        type=record.type,
+    )
+
+
+def _search_attributes(record: CampaignRecord) -> TypedSearchAttributes:
+    values = {
+        "HuntazeIntentType": record.type,
+        "HuntazeMessageType": record.message_type,
+        "HuntazeComplianceLevel": record.compliance_level,
+        "HuntazePriority": record.priority,
+        "HuntazeStatus": record.status,
+    }
+    return TypedSearchAttributes(
+        [SearchAttributePair(SearchAttributeKey.for_keyword(name), str(value)) for name, value in values.items()]
+    )

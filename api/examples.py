@@ -1,0 +1,28 @@
+"""The examples that the API's description shows; the tests send them."""
+
+from typing import Any
+
+INTENT: dict[str, Any] = {
+    "type": "campaign_execution",
+    "requestId": "spring-sale-1",
+    "brief": "Spring sale: 20 % off the new photo set until Sunday, warm and personal.",
+    "priority": "high",
+    "maxCost": 5,
+    "onlyFansContext": {"accountId": "acct_luna", "messageType": "promotional", "complianceLevel": "strict"},
+    "audience": [
+        {"recipientId": "1002003", "name": "Maya", "tier": "vip", "language": "en", "spend": "120.50"},
+        {"recipientId": "1002004", "name": "Leo", "language": "fr"},
+    ],
+}
+
+REVIEW: dict[str, Any] = {"pages": [{"accountId": "acct_luna", "page": 0}], "comment": "Reads well."}
+
+AUTONOMY: dict[str, Any] = {"level": "moderate", "reason": "Texts were reviewed for three months."}
+
+ERROR_FIELDS: dict[int, list[dict[str, str]]] = {
+    403: [{"field": "onlyFansContext.accountId", "message": "use an account that the token's claim accounts lists"}],
+    409: [{"field": "Idempotency-Key", "message": "use a new key for a new request"}],
+    413: [{"field": "audience", "message": "at most 100000 recipients fit in one campaign; split it"}],
+    422: [{"field": "audience[3].recipientId", "message": "this field is required"}],
+}
+"""For some statuses, what ``errors`` of a problem looks like."""

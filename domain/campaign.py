@@ -1,0 +1,268 @@
+"""Campaigns: what a caller asks for, what is stored, and what a workflow is started with."""
+
+import hashlib
+from collections.abc import Iterable
+from datetime import datetime
+from decimal import Decimal
+from enum import StrEnum
+from itertools import groupby
+from typing import Self
+from uuid import NAMESPACE_URL, uuid5
+
+from pydantic import Field, field_validator, model_validator
+
+from domain.compliance import MAX_TEXT_CHARACTERS, ComplianceLevel
+from domain.cost import micros_from_dollars
+from domain.delivery import Priority
+from domain.model import AccountId, Model, RecipientId, Request
+from domain.provider import IntentType, PreferredProvider, RecipientProfile
+from domain.rate_limit import MessageType
+
+MAX_AUDIENCE = 100_000
+PLATFORMS = frozenset({"onlyfans"})
+
+SEARCH_ATTRIBUTES: dict[str, str] = {
+    "HuntazeStatus": "Keyword",
+    "HuntazeIntentType": "Keyword",
+    "HuntazeMessageType": "Keyword",
+    "HuntazeComplianceLevel": "Keyword",
+    "HuntazePriority": "Keyword",
+}
+"""Custom search attributes by name and type; none of them carries personal data."""
+
+_CAMPAIGNS = uuid5(NAMESPACE_URL, "huntaze:campaign")
+
+
+class AudienceMember(RecipientProfile, Request):
+    """One recipient as the caller names it; ``accountId`` defaults to the context's account."""
+
+    account_id: AccountId | None = None
+
+
+class OnlyFansContext(Request):
+    """The account that speaks, and how carefully."""
+
+    account_id: AccountId
+    recipient_id: RecipientId | None = None
+    message_type: MessageType = MessageType.CUSTOM
+    compliance_level: ComplianceLevel = ComplianceLevel.STRICT
+
+
+class WorkflowIntent(Request):
+    """What a caller asks for. Everything but ``type`` and ``onlyFansContext`` has a default."""
+
+    type: IntentType
+    only_fans_context: OnlyFansContext
+    request_id: str | None = Field(default=None, pattern=r"^[\x21-\x7e]{1,255}$", examples=["spring-sale-1"])
+    timestamp: datetime | None = None
+    client_version: str = Field(default="", max_length=64)
+    feature_flags: dict[str, bool] = Field(default_factory=dict)
+    max_cost: Decimal | None = Field(default=None, gt=0, le=1_000_000, description="US dollars")
+    preferred_provider: PreferredProvider = PreferredProvider.AUTO
+    platforms: tuple[str, ...] = ("onlyfans",)
+    priority: Priority = Priority.MEDIUM
+    brief: str = Field(default="", max_length=2_000, description="what the campaign is to say")
+    text: str = Field(default="", max_length=4 * MAX_TEXT_CHARACTERS, description="the text to validate")
+    audience: tuple[AudienceMember, ...] = ()
+
+    @field_validator("platforms")
+    @classmethod
+    def _known_platforms(cls, platforms: tuple[str, ...]) -> tuple[str, ...]:
+        unknown = sorted(set(platforms) - PLATFORMS)
+        if unknown or not platforms:
+            raise ValueError(f"supported platforms: {', '.join(sorted(PLATFORMS))}")
+        return platforms
+
+    @model_validator(mode="after")
+    def _complete_for_its_type(self) -> Self:
+        needs_audience = {IntentType.CAMPAIGN_EXECUTION, IntentType.MESSAGE_GENERATION}
+        if self.type in needs_audience and not self.audience:
+            raise ValueError(f"audience: {self.type} needs at least one recipient")
+        if self.type is IntentType.MESSAGE_GENERATION and len(self.audience) != 1:
+            raise ValueError(
+                "audience: message_generation writes to exactly one recipient; use campaign_execution for more"
+            )
+        if self.type not in needs_audience and self.audience:
+            raise ValueError(f"audience: {self.type} takes no audience")
+        if self.type is IntentType.CONTENT_VALIDATION and not self.text.strip():
+            raise ValueError("text: content_validation needs the text to validate")
+        if self.type is not IntentType.CONTENT_VALIDATION and not self.brief.strip():
+            raise ValueError(f"brief: {self.type} needs a brief that says what it is about")
+        return self
+
+    @property
+    def max_cost_micros(self) -> int | None:
+        """The caller's limit in µ$."""
+        return None if self.max_cost is None else micros_from_dollars(self.max_cost)
+
+    def accounts(self) -> tuple[str, ...]:
+        """Every account that would speak, sorted."""
+        home = self.only_fans_context.account_id
+        return tuple(sorted({member.account_id or home for member in self.audience} | {home}))
+
+
+class CampaignStatus(StrEnum):
+    """Where a request stands."""
+
+    PLANNING = "planning"
+    RUNNING = "running"
+    PAUSED = "paused"
+    CANCELLING = "cancelling"
+    COMPLETED = "completed"
+    CANCELLED = "cancelled"
+    FAILED = "failed"
+
+    @property
+    def is_final(self) -> bool:
+        """Whether nothing changes any more."""
+        return self in {CampaignStatus.COMPLETED, CampaignStatus.CANCELLED, CampaignStatus.FAILED}
+
+
+class AudiencePage(Model):
+    """The recipients of one page of one account."""
+
+    account_id: AccountId
+    page: int = Field(ge=0)
+    recipients: tuple[RecipientProfile, ...]
+
+
+class Lane(Model):
+    """One account's part of a campaign: how many recipients on how many pages."""
+
+    account_id: AccountId
+    audience: int = Field(ge=1)
+    pages: int = Field(ge=1)
+
+
+class CampaignRecord(Model):
+    """A request as stored: everything that activities need to know and no workflow has to carry."""
+
+    campaign_id: str
+    request_id: str
+    owner: str
+    type: IntentType
+    message_type: MessageType
+    compliance_level: ComplianceLevel
+    priority: Priority
+    preferred_provider: PreferredProvider
+    max_cost_micros: int | None = None
+    brief: str
+    text: str = ""
+    account_id: AccountId
+    lanes: tuple[Lane, ...]
+    audience_size: int
+    page_size: int = Field(ge=1)
+    fingerprint: str
+    created_at: datetime
+    status: CampaignStatus = CampaignStatus.PLANNING
+    status_reason: str = ""
+    client_version: str = ""
+
+
+class CampaignInput(Model):
+    """What ``CampaignWorkflow`` is started with: ids and numbers only."""
+
+    campaign_id: str
+    request_id: str
+    owner: str
+    trace_id: str
+    compliance_level: ComplianceLevel
+    priority: Priority
+    max_cost_micros: int | None = None
+    page_size: int = Field(ge=1)
+    lanes: tuple[Lane, ...]
+    pages_per_run: int = Field(default=500, ge=1, description="pages before continue-as-new")
+
+    @property
+    def audience_size(self) -> int:
+        """Recipients over all accounts."""
+        return sum(lane.audience for lane in self.lanes)
+
+
+class ControlRequest(Model):
+    """The optional argument of the signals ``pause``, ``resume`` and ``cancel``."""
+
+    requested_by: str = "temporal-signal"
+    reason: str = Field(default="", max_length=500)
+
+
+class GenerationInput(Model):
+    """What ``GenerationWorkflow`` is started with."""
+
+    campaign_id: str
+    request_id: str
+    owner: str
+    trace_id: str
+    type: IntentType
+
+
+def campaign_id(owner: str, request_key: str) -> str:
+    """The id of a request: the same caller with the same key means the same request, always."""
+    return str(uuid5(_CAMPAIGNS, f"{owner}/{request_key}"))
+
+
+def campaign_workflow_id(campaign: str) -> str:
+    """The workflow id of a campaign."""
+    return f"campaign-{campaign}"
+
+
+def generation_workflow_id(campaign: str) -> str:
+    """The workflow id of a single-shot request."""
+    return f"generation-{campaign}"
+
+
+def workflow_id_for(intent: IntentType, campaign: str) -> str:
+    """The workflow id of a request of this type."""
+    if intent is IntentType.CAMPAIGN_EXECUTION:
+        return campaign_workflow_id(campaign)
+    return generation_workflow_id(campaign)
+
+
+def campaign_of(workflow_id: str) -> str | None:
+    """The request that a workflow id belongs to; ``None`` when it is no such id."""
+    for kind in ("campaign-", "generation-"):
+        if workflow_id.startswith(kind):
+            return workflow_id.removeprefix(kind)
+    return None
+
+
+def fingerprint(intent: WorkflowIntent) -> str:
+    """A digest of what was asked for; the key itself is no part of it. Tells a repetition from a conflict."""
+    body = intent.model_dump_json(exclude={"request_id", "timestamp"})
+    return hashlib.sha256(body.encode()).hexdigest()
+
+
+def duplicate_recipients(intent: WorkflowIntent) -> tuple[tuple[int, int], ...]:
+    """Positions of recipients that occur again on the same account, as (repetition, first occurrence)."""
+    home = intent.only_fans_context.account_id
+    seen: dict[tuple[str, str], int] = {}
+    repeated: list[tuple[int, int]] = []
+    for index, member in enumerate(intent.audience):
+        first = seen.setdefault((member.account_id or home, member.recipient_id), index)
+        if first != index:
+            repeated.append((index, first))
+    return tuple(repeated)
+
+
+def paginate(intent: WorkflowIntent, page_size: int) -> tuple[AudiencePage, ...]:
+    """The audience by account, in the caller's order, cut into pages of at most ``page_size`` recipients."""
+    home = intent.only_fans_context.account_id
+    by_account = sorted(intent.audience, key=lambda member: member.account_id or home)
+    pages: list[AudiencePage] = []
+    for account_id, members in groupby(by_account, key=lambda member: member.account_id or home):
+        profiles = [RecipientProfile.model_construct(**member.model_dump(exclude={"account_id"})) for member in members]
+        pages.extend(
+            AudiencePage(account_id=account_id, page=number, recipients=tuple(profiles[start : start + page_size]))
+            for number, start in enumerate(range(0, len(profiles), page_size))
+        )
+    return tuple(pages)
+
+
+def lanes_of(pages: Iterable[AudiencePage]) -> tuple[Lane, ...]:
+    """How many recipients and pages each account has."""
+    sizes: dict[str, list[int]] = {}
+    for page in pages:
+        sizes.setdefault(page.account_id, []).append(len(page.recipients))
+    return tuple(
+        Lane(account_id=account_id, audience=sum(counts), pages=len(counts)) for account_id, counts in sizes.items()
+    )

@@ -1,0 +1,1 @@
+"""OpenAI and Azure OpenAI, simulated: both dialects for the real SDK, answers that fit the schema, a usage book."""

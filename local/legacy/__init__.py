@@ -1,0 +1,1 @@
+"""The legacy processor: the existing campaign system, as its clients and the router in front of it know it."""

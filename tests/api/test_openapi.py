@@ -1,0 +1,85 @@
+"""The description is whole: every reference leads somewhere, every example is accepted."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+
+from api.examples import AUTONOMY, INTENT, REVIEW
+from domain.campaign import WorkflowIntent
+from domain.review import AutonomyRequest, ReviewRequest
+
+EXPECTED = {
+    ("post", "/api/v2/campaigns/hybrid"),
+    ("get", "/api/v2/campaigns/status"),
+    ("get", "/api/v2/campaigns/costs"),
+    ("get", "/api/v2/campaigns/{campaignId}/events"),
+    ("get", "/api/v2/campaigns/{campaignId}/messages"),
+    *(("post", f"/api/v2/campaigns/{{campaignId}}/{name}") for name in ("pause", "resume", "cancel")),
+    *(("post", f"/api/v2/campaigns/{{campaignId}}/{name}") for name in ("approve", "reject")),
+    ("get", "/api/v2/accounts/{accountId}/autonomy"),
+    ("put", "/api/v2/accounts/{accountId}/autonomy"),
+    ("get", "/api/health/hybrid-orchestrator"),
+    ("get", "/api/health/hybrid-orchestrator/live"),
+    ("get", "/api/health/hybrid-orchestrator/ready"),
+}
+
+
+@pytest.fixture
+async def description(offline: httpx.AsyncClient) -> dict[str, Any]:
+    answer: dict[str, Any] = (await offline.get("/openapi.json")).json()
+    return answer
+
+
+def references(node: Any) -> Iterator[str]:
+    if isinstance(node, dict):
+        if isinstance(reference := node.get("$ref"), str):
+            yield reference
+        for value in node.values():
+            yield from references(value)
+    elif isinstance(node, list):
+        for value in node:
+            yield from references(value)
+
+
+def operations(description: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    for path, methods in description["paths"].items():
+        for method, operation in methods.items():
+            yield method, path, operation
+
+
+def test_every_endpoint_is_described(description: dict[str, Any]) -> None:
+    assert {(method, path) for method, path, _ in operations(description)} == EXPECTED
+
+
+def test_every_reference_leads_somewhere(description: dict[str, Any]) -> None:
+    schemas = description["components"]["schemas"]
+    found = set(references(description))
+    assert found
+    assert {reference.removeprefix("#/components/schemas/") for reference in found} <= schemas.keys()
+
+
+def test_private_endpoints_need_a_token_and_say_how_they_refuse(description: dict[str, Any]) -> None:
+    for _, path, operation in operations(description):
+        if path.startswith("/api/v2"):
+            assert operation["security"] == [{"HTTPBearer": []}]
+            assert "application/problem+json" in operation["responses"]["401"]["content"]
+        else:
+            assert "security" not in operation
+
+
+def test_names_are_the_clients(description: dict[str, Any]) -> None:
+    assert {"onlyFansContext", "requestId", "maxCost"} <= description["components"]["schemas"]["WorkflowIntent"][
+        "properties"
+    ].keys()
+
+
+def test_the_examples_are_accepted() -> None:
+    WorkflowIntent.model_validate(INTENT)
+    ReviewRequest.model_validate(REVIEW)
+    AutonomyRequest.model_validate(AUTONOMY)
+
+
+async def test_the_documentation_page_is_served(offline: httpx.AsyncClient) -> None:
+    assert (await offline.get("/docs")).status_code == 200

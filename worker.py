@@ -1,0 +1,115 @@
+"""Settings, connections, ports, worker: everything that runs workflows and activities.
+
+``python worker.py`` serves every task queue in one process, ``python worker.py delivery`` only the named ones.
+"""
+
+import asyncio
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack
+from datetime import timedelta
+from typing import Any
+
+import structlog
+from temporalio.client import Client
+from temporalio.worker import PollerBehaviorAutoscaling, Worker
+from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
+
+from activities.campaign import CampaignActivities
+from activities.delivery import DeliveryActivities, SubmissionActivities
+from activities.provider import ProviderActivities
+from activities.review import ReviewActivities
+from adapters.bootstrap import Ports, open_ports
+from adapters.logging import configure
+from adapters.settings import Settings
+from adapters.temporal import TemporalSendQueues, connect
+from domain.rate_limit import ACCOUNT_CEILING
+from workflows.campaign import CampaignWorkflow
+from workflows.delivery import SendQueueWorkflow
+from workflows.policies import DELIVERY, GENERATION, ORCHESTRATION, TASK_QUEUES
+from workflows.provider import GenerationWorkflow
+
+WORKFLOWS = (CampaignWorkflow, SendQueueWorkflow, GenerationWorkflow)
+
+
+def activities(ports: Ports, client: Client, settings: Settings) -> dict[str, Sequence[Callable[..., Any]]]:
+    """Every activity by the task queue that serves it."""
+    campaign = CampaignActivities(ports.campaigns, ports.messages, ports.costs)
+    review = ReviewActivities(ports.campaigns, ports.messages)
+    submission = SubmissionActivities(ports.campaigns, ports.messages, TemporalSendQueues(client, ORCHESTRATION))
+    provider = ProviderActivities(
+        ports.campaigns,
+        ports.messages,
+        ports.costs,
+        ports.models,
+        ports.prices,
+        messages_per_call=settings.messages_per_call,
+        concurrency=settings.generation_concurrency,
+    )
+    delivery = DeliveryActivities(
+        ports.campaigns,
+        ports.messages,
+        ports.limiter,
+        ports.gateway,
+        windows=(ACCOUNT_CEILING,),
+        lease_ms=settings.lease_ms,
+    )
+    return {
+        ORCHESTRATION: (
+            campaign.set_status,
+            campaign.close_lane,
+            campaign.finish,
+            review.decide_page,
+            submission.submit_page,
+            submission.resubmit,
+        ),
+        GENERATION: (provider.plan, provider.draft_page, provider.answer),
+        DELIVERY: (delivery.deliver,),
+    }
+
+
+def workers(client: Client, ports: Ports, settings: Settings, queues: Sequence[str]) -> list[Worker]:
+    """One worker for each of ``queues``; workflows run on ``orchestration``."""
+    by_queue = activities(ports, client, settings)
+    return [
+        Worker(
+            client,
+            task_queue=queue,
+            workflows=WORKFLOWS if queue == ORCHESTRATION else (),
+            activities=by_queue[queue],
+            workflow_runner=SandboxedWorkflowRunner(
+                restrictions=SandboxRestrictions.default.with_passthrough_all_modules()
+            ),
+            max_concurrent_activities=settings.max_concurrent_activities,
+            workflow_task_poller_behavior=PollerBehaviorAutoscaling(minimum=1, maximum=50, initial=10),
+            activity_task_poller_behavior=PollerBehaviorAutoscaling(minimum=1, maximum=50, initial=10),
+            graceful_shutdown_timeout=timedelta(seconds=settings.drain_timeout_s),
+        )
+        for queue in queues
+    ]
+
+
+async def main(queues: Sequence[str]) -> None:
+    """Serve until SIGTERM or SIGINT, then take nothing new and let running activities end."""
+    settings = Settings()
+    configure(settings.log_level)
+    log = structlog.get_logger("worker")
+    stop = asyncio.Event()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(name, stop.set)
+    async with AsyncExitStack() as stack:
+        ports = await stack.enter_async_context(open_ports(settings))
+        for worker in workers(await connect(), ports, settings, queues):
+            await stack.enter_async_context(worker)
+        log.info("worker.ready", taskQueues=list(queues))
+        await stop.wait()
+        log.info("worker.draining", timeoutSeconds=settings.drain_timeout_s)
+    log.info("worker.stopped")
+
+
+if __name__ == "__main__":
+    chosen = tuple(sys.argv[1:]) or TASK_QUEUES
+    if unknown := set(chosen) - set(TASK_QUEUES):
+        sys.exit(f"unknown task queue: {', '.join(sorted(unknown))}; choose from {', '.join(TASK_QUEUES)}")
+    asyncio.run(main(chosen))

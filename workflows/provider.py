@@ -1,0 +1,31 @@
+"""A single-shot request: one plan, one message or one validation, for a caller who waits."""
+
+from temporalio import workflow
+from temporalio.exceptions import ActivityError
+
+with workflow.unsafe.imports_passed_through():
+    from activities.campaign import CampaignActivities, StatusChange
+    from activities.provider import ProviderActivities
+    from domain.campaign import CampaignStatus, GenerationInput
+    from domain.progress import WorkflowResult
+    from workflows import policies
+
+
+@workflow.defn
+class GenerationWorkflow:
+    """The answer with its text is in the store; the history has its scores and costs only."""
+
+    @workflow.run
+    async def run(self, request: GenerationInput) -> WorkflowResult:
+        """Ask down the ladder; a request that nobody can answer is recorded as failed."""
+        try:
+            return await workflow.execute_activity_method(ProviderActivities.answer, request, **policies.ANSWER)
+        except ActivityError:
+            await workflow.execute_activity_method(
+                CampaignActivities.set_status,
+                StatusChange(
+                    campaign_id=request.campaign_id, status=CampaignStatus.FAILED, reason="provider_unavailable"
+                ),
+                **policies.STORE,
+            )
+            raise
