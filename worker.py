@@ -35,7 +35,9 @@ WORKFLOWS = (CampaignWorkflow, SendQueueWorkflow, GenerationWorkflow)
 
 def activities(ports: Ports, client: Client, settings: Settings) -> dict[str, Sequence[Callable[..., Any]]]:
     """Every activity by the task queue that serves it."""
-    campaign = CampaignActivities(ports.campaigns, ports.messages, ports.costs)
+    campaign = CampaignActivities(
+        ports.campaigns, ports.messages, ports.costs, ports.limiter, windows=(ACCOUNT_CEILING,)
+    )
     review = ReviewActivities(ports.campaigns, ports.messages)
     submission = SubmissionActivities(ports.campaigns, ports.messages, TemporalSendQueues(client, ORCHESTRATION))
     provider = ProviderActivities(
@@ -69,8 +71,18 @@ def activities(ports: Ports, client: Client, settings: Settings) -> dict[str, Se
     }
 
 
-def workers(client: Client, ports: Ports, settings: Settings, queues: Sequence[str]) -> list[Worker]:
-    """One worker for each of ``queues``; workflows run on ``orchestration``."""
+def workers(
+    client: Client,
+    ports: Ports,
+    settings: Settings,
+    queues: Sequence[str],
+    *,
+    max_cached_workflows: int = 1000,
+) -> list[Worker]:
+    """One worker for each of ``queues``; workflows run on ``orchestration``.
+
+    ``max_cached_workflows``: 0 replays every history at every task, which is what tests want.
+    """
     by_queue = activities(ports, client, settings)
     return [
         Worker(
@@ -81,9 +93,11 @@ def workers(client: Client, ports: Ports, settings: Settings, queues: Sequence[s
             workflow_runner=SandboxedWorkflowRunner(
                 restrictions=SandboxRestrictions.default.with_passthrough_all_modules()
             ),
+            max_cached_workflows=max_cached_workflows,
             max_concurrent_activities=settings.max_concurrent_activities,
             workflow_task_poller_behavior=PollerBehaviorAutoscaling(minimum=1, maximum=50, initial=10),
             activity_task_poller_behavior=PollerBehaviorAutoscaling(minimum=1, maximum=50, initial=10),
+            max_heartbeat_throttle_interval=timedelta(seconds=1),
             graceful_shutdown_timeout=timedelta(seconds=settings.drain_timeout_s),
         )
         for queue in queues

@@ -1,5 +1,6 @@
 """A campaign's record: its status, the end of what will not be sent, and the closing identity."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from pydantic import Field
@@ -8,11 +9,12 @@ from temporalio import activity
 from activities.failure import heartbeating, translated
 from domain.campaign import CampaignStatus
 from domain.delivery import Message, MessageStatus, message_id
-from domain.errors import NotFound
+from domain.errors import DependencyUnavailable, NotFound
 from domain.model import AccountId, Model
-from domain.ports import CampaignStore, CostStore, MessageStore
+from domain.ports import CampaignStore, CostStore, Limiter, MessageStore
 from domain.progress import CampaignOutcome, ClosingCheck, DetailedCosts, WorkflowResult
 from domain.provider import provider_used
+from domain.rate_limit import RateLimitStatus, Window
 
 
 class StatusChange(Model):
@@ -47,10 +49,20 @@ class Closed(Model):
 class CampaignActivities:
     """Methods that keep the record of a campaign."""
 
-    def __init__(self, campaigns: CampaignStore, messages: MessageStore, costs: CostStore) -> None:
+    def __init__(
+        self,
+        campaigns: CampaignStore,
+        messages: MessageStore,
+        costs: CostStore,
+        limiter: Limiter,
+        *,
+        windows: Sequence[Window],
+    ) -> None:
         self._campaigns = campaigns
         self._messages = messages
         self._costs = costs
+        self._limiter = limiter
+        self._windows = windows
 
     @activity.defn(name="campaign.set_status")
     @translated
@@ -102,9 +114,10 @@ class CampaignActivities:
         result = WorkflowResult(
             request_id=record.request_id,
             status=outcome.status if balanced else CampaignStatus.FAILED,
-            processing_time=int((datetime.now(UTC) - outcome.started_at).total_seconds() * 1000),
+            processing_time=int((outcome.finished_at - outcome.started_at).total_seconds() * 1000),
             provider=provider_used(tally.providers),
             detailed_costs=DetailedCosts.of(costs),
+            rate_limit_status=await self._tightest_limit([lane.account_id for lane in record.lanes]),
             quality_score=round(tally.quality_sum / tally.scored, 4) if tally.scored else None,
             compliance_score=round(tally.compliance_sum / tally.scored, 4) if tally.scored else None,
             fallback_history=tally.fallbacks,
@@ -118,6 +131,15 @@ class CampaignActivities:
             await self._campaigns.save_result(outcome.campaign_id, result)
         # The plan may quote the brief: it stays in the store and out of the history.
         return result.model_copy(update={"plan": None})
+
+    async def _tightest_limit(self, accounts: Sequence[str]) -> RateLimitStatus | None:
+        """Of the campaign's accounts, the one that may send the fewest messages now."""
+        now = datetime.now(UTC)
+        try:
+            states = [await self._limiter.status(account, self._windows, now) for account in accounts]
+        except DependencyUnavailable:
+            return None
+        return min(states, key=lambda state: state.remaining, default=None)
 
     async def _end_undrafted_page(self, close: CloseLane, page: int) -> None:
         record = await self._campaigns.get(close.campaign_id)

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from time import monotonic
 
 from pydantic import Field
 from temporalio import activity
@@ -127,7 +128,7 @@ class ProviderActivities:
     async def answer(self, request: GenerationInput) -> WorkflowResult:
         """One answer for a waiting caller: kept in the store with its text, returned without it."""
         record = await self._record(request.campaign_id)
-        started = datetime.now(UTC)
+        started = monotonic()
         ladder = self._ladder(record)
         async with heartbeating(lambda: ladder.tally):
             if request.type is IntentType.CONTENT_VALIDATION:
@@ -140,7 +141,7 @@ class ProviderActivities:
         result = WorkflowResult(
             request_id=record.request_id,
             status=CampaignStatus.COMPLETED,
-            processing_time=int((datetime.now(UTC) - started).total_seconds() * 1000),
+            processing_time=int((monotonic() - started) * 1000),
             provider=provider_used(ladder.tally.providers),
             detailed_costs=DetailedCosts.of(costs),
             fallback_history=ladder.tally.fallbacks,

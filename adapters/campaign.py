@@ -26,10 +26,7 @@ class DynamoCampaigns:
         """The pages go first, under the body's fingerprint, so that a record always has its own audience."""
         if existing := await self.get(record.campaign_id):
             return existing
-        items = [
-            to_item(page, campaignId=record.campaign_id, item=_page_key(record, page.account_id, page.page))
-            for page in pages
-        ]
+        items = await self._dynamo.run(lambda: [_page_item(record, page) for page in pages])
         await self._dynamo.batch_put("campaigns", items)
         try:
             await self._dynamo.call(
@@ -161,6 +158,10 @@ def _status_update(campaign_id: str, status: CampaignStatus, reason: str) -> Ite
         "ExpressionAttributeNames": {"#status": "status"},
         "ExpressionAttributeValues": {":status": value(str(status)), ":reason": value(reason)},
     }
+
+
+def _page_item(record: CampaignRecord, page: AudiencePage) -> Item:
+    return to_item(page, campaignId=record.campaign_id, item=_page_key(record, page.account_id, page.page))
 
 
 def _page_key(record: CampaignRecord, account_id: str, page: int) -> str:

@@ -237,13 +237,14 @@ class DynamoMessages:
         sources: Sequence[MessageStatus],
         values: dict[str, Any],
     ) -> Item:
+        names = {"#status": "status", **({"#batch": "batch"} if "#batch" in expression else {})}
         states = {f":from{number}": str(status) for number, status in enumerate(sources)}
         return {
             "TableName": self._table,
             "Key": _key(campaign_id, message_id),
             "UpdateExpression": expression,
             "ConditionExpression": f"#status IN ({', '.join(states)})",
-            "ExpressionAttributeNames": {"#status": "status", **({"#batch": "batch"} if "#batch" in expression else {})},
+            "ExpressionAttributeNames": names,
             "ExpressionAttributeValues": {name: value(raw) for name, raw in (states | values).items()},
         }
 

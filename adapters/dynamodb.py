@@ -17,10 +17,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import boto3
 from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 from botocore.config import Config
-from botocore.exceptions import ClientError
+from botocore.exceptions import ClientError, EndpointConnectionError, HTTPClientError
 from pydantic import BaseModel
 
 from adapters.settings import Settings
+from domain.errors import DependencyUnavailable
 
 if TYPE_CHECKING:
     from types_boto3_dynamodb import DynamoDBClient
@@ -87,8 +88,15 @@ class Dynamo:
         return f"{self._prefix}{name}"
 
     async def call(self, method: Callable[..., T], **arguments: Any) -> T:
-        """Run one client method in a thread."""
-        return await asyncio.get_running_loop().run_in_executor(self._executor, lambda: method(**arguments))
+        """Run one client method in a thread; raises ``DependencyUnavailable`` when there is no answer."""
+        try:
+            return await self.run(lambda: method(**arguments))
+        except (HTTPClientError, EndpointConnectionError) as error:
+            raise DependencyUnavailable("the store can't be reached; try again in a moment", retry_after_s=5) from error
+
+    async def run(self, work: Callable[[], T]) -> T:
+        """Run anything that would hold up the event loop in a thread."""
+        return await asyncio.get_running_loop().run_in_executor(self._executor, work)
 
     async def transact(self, items: Sequence[Item]) -> None:
         """Write all items or none; conflicts with other transactions are repeated with full jitter.

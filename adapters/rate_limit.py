@@ -5,6 +5,7 @@ Every key of an account carries the hash tag ``{account}``, so the scripts also 
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import datetime, timedelta
 from pathlib import Path
 from uuid import uuid4
 
@@ -12,7 +13,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from domain.errors import DependencyUnavailable
-from domain.rate_limit import Reservation, Window
+from domain.rate_limit import RateLimitStatus, Reservation, Window
 
 _SCRIPTS = Path(__file__).parent / "lua"
 _SUBJECT = "account"
@@ -29,7 +30,19 @@ class RedisLimiter:
 
     async def reserve(self, account_id: str, windows: Sequence[Window], *, lease_ms: int) -> Reservation:
         """A lease over all windows or a denial that charges nothing; raises ``DependencyUnavailable``."""
-        lease_id = str(uuid4())
+        return await self._decide(account_id, windows, str(uuid4()), lease_ms)
+
+    async def status(self, account_id: str, windows: Sequence[Window], now: datetime) -> RateLimitStatus:
+        """What a reservation would answer, without taking anything."""
+        answer = await self._decide(account_id, windows, "", 0)
+        throttled = answer.retry_after_ms > 0
+        return RateLimitStatus(
+            remaining=answer.remaining,
+            reset_time=now + timedelta(milliseconds=answer.retry_after_ms) if throttled else None,
+            throttled=throttled,
+        )
+
+    async def _decide(self, account_id: str, windows: Sequence[Window], lease_id: str, lease_ms: int) -> Reservation:
         limited = [window for window in windows if window.limit is not None]
         arguments: list[str | int] = [lease_id, lease_ms, self._now()]
         for window in limited:
@@ -40,7 +53,7 @@ class RedisLimiter:
             )
         bound = limited[binding - 1] if binding >= 1 else None
         return Reservation(
-            lease_id=lease_id if granted else None,
+            lease_id=lease_id if granted and lease_id else None,
             remaining=remaining,
             retry_after_ms=retry_after_ms,
             binding_layer=bound.layer if bound else ("hold" if binding == 0 else None),

@@ -12,10 +12,14 @@ from domain import send_queue
 from domain.delivery import send_queue_id
 from domain.send_queue import EnqueueBatch, Enqueued, SendQueue
 
+DEFAULT_ADDRESS = "127.0.0.1:7233"
+"""Where a Temporal server listens when nothing says otherwise."""
+
 
 async def connect() -> Client:
     """Connect as ``TEMPORAL_ADDRESS``, ``TEMPORAL_NAMESPACE``, ``TEMPORAL_API_KEY`` and the TLS variables say."""
     config = ClientConfig.load_client_connect_config()
+    config.setdefault("target_host", DEFAULT_ADDRESS)
     return await Client.connect(**config, data_converter=pydantic_data_converter, interceptors=[TraceInterceptor()])
 
 

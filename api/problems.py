@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from http import HTTPStatus
+from math import ceil
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -19,6 +20,7 @@ from domain.errors import (
     ComplianceViolation,
     Conflict,
     CostLimitExceeded,
+    DependencyUnavailable,
     ErrorType,
     Forbidden,
     GatewayError,
@@ -46,6 +48,7 @@ _KINDS: tuple[tuple[type[HuntazeError], int, str, str], ...] = (
     (CostLimitExceeded, 402, "cost-limit-exceeded", "A budget is spent"),
     (ComplianceViolation, 422, "compliance-violation", "A rule forbids this text"),
     (ProviderError, 502, "provider-unavailable", "An AI provider failed"),
+    (DependencyUnavailable, 503, "dependency-unavailable", "A part of the system does not answer"),
     (GatewayError, 502, "onlyfans-api-error", "The OnlyFans gateway failed"),
 )
 """Error class, status, last part of the problem's type, title; the first that fits counts."""
@@ -214,4 +217,4 @@ def _unavailable(request: Request, detail: str) -> JSONResponse:
 def _retry_after(status: int, seconds: float | None) -> dict[str, str]:
     if status not in {429, 503}:
         return {}
-    return {"Retry-After": str(max(1, -int(-(seconds if seconds is not None else RETRY_AFTER_S) // 1)))}
+    return {"Retry-After": str(max(1, ceil(RETRY_AFTER_S if seconds is None else seconds)))}

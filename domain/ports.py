@@ -19,7 +19,7 @@ from domain.provider import (
     WritingAnswer,
     WritingTask,
 )
-from domain.rate_limit import Reservation, Window
+from domain.rate_limit import RateLimitStatus, Reservation, Window
 from domain.review import AutonomyOptIn
 from domain.send_queue import EnqueueBatch, Enqueued
 
@@ -151,6 +151,10 @@ class Limiter(Protocol):
     """Sending limits of an account, decided atomically."""
 
     async def reserve(self, account_id: str, windows: Sequence[Window], *, lease_ms: int) -> Reservation: ...
+
+    async def status(self, account_id: str, windows: Sequence[Window], now: datetime) -> RateLimitStatus:
+        """What a reservation would answer, without taking anything."""
+        ...
 
     async def confirm(self, account_id: str, lease_id: str) -> None:
         """The call completed: the slot counts from now."""

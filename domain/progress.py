@@ -187,6 +187,7 @@ class CampaignOutcome(Model):
     reason: str = ""
     tally: Tally
     started_at: datetime
+    finished_at: datetime = Field(description="by the same clock as startedAt, which is not a worker's")
     audience: int
 
 

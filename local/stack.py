@@ -217,7 +217,7 @@ class Stack:
             case "redis":
                 return _Part(redis.argv(port, self._data), lambda: redis.answers(port))
             case "moto":
-                argv = (*_python("moto.server"), "-H", ports.HOST, "-p", str(port))
+                argv = (*_python("local.moto"), "--host", ports.HOST, "--port", str(port))
                 return _Part(argv, lambda: ports.answers_ok(port, "/moto-api/"))
             case "api":
                 quiet = ("--log-level", "warning", "--no-access-log")

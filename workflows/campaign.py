@@ -297,6 +297,7 @@ class CampaignWorkflow:
             reason=self._state.reason or self._state.stopped,
             tally=self._state.tally,
             started_at=self._state.started_at,
+            finished_at=workflow.now(),
             audience=self._input.audience_size,
         )
         result = await self._reconcile(outcome)

@@ -1,6 +1,6 @@
 -- Times in microseconds of Redis's own clock; durations in ARGV in milliseconds.
 -- KEYS[1] holds: the account's hold (expires by itself), KEYS[2..n] sorted sets, one a subject.
--- ARGV[1] lease id, ARGV[2] lease ms, ARGV[3] clock override in us or "" (tests only),
+-- ARGV[1] lease id, or "" to ask without taking anything; ARGV[2] lease ms, ARGV[3] clock override in us or "" (tests only),
 -- then for each window: index into KEYS, limit, window ms.
 -- Grants every window or none. A member's score is the latest moment at which its message can still arrive.
 -- Returns {granted, remaining, retry_after_ms, binding window from 1 (0: hold, -1: none)}.
@@ -61,6 +61,10 @@ end
 
 if retry >= 0 then
   return {0, 0, math.max(1, ceil_ms(retry)), binding}
+end
+
+if ARGV[1] == '' then
+  return {1, remaining + 1, 0, binding}
 end
 
 for key, span in pairs(longest) do

@@ -76,7 +76,7 @@ async def status(
     "/{campaignId}/events",
     summary="Live progress as server-sent events",
     response_class=EventSourceResponse,
-    responses=EVENT_STREAM | problems(401, 403, 404),
+    responses=EVENT_STREAM | problems(401, 403, 404, 422),
 )
 async def events(record: VisibleCampaign, ports: PortsNow, engine: EngineNow) -> EventSourceResponse:
     """``progress`` whenever something changed, ``done`` with the result at the end, then the stream closes."""

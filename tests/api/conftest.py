@@ -12,11 +12,11 @@ import httpx
 import pytest
 import uvicorn
 from fastapi import FastAPI
-from temporalio.client import Client
+from pydantic import SecretStr
 
 from adapters.settings import Settings
-from adapters.temporal import connect
 from api.app import create_app
+from local.stack import Stack
 from tests.api import identity
 
 
@@ -78,27 +78,11 @@ async def offline(alone: None) -> AsyncIterator[httpx.AsyncClient]:
 
 
 @pytest.fixture(scope="session")
-async def environment(stack: Any) -> AsyncIterator[dict[str, str]]:
-    """The stack's variables, in force for the whole session."""
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in stack.env.items():
-            patch.setenv(name, value)
-        patch.setenv("HUNTAZE_JWT_SECRET", identity.SECRET)
-        yield dict(stack.env)
-
-
-@pytest.fixture(scope="session")
-async def api(environment: dict[str, str]) -> AsyncIterator[httpx.AsyncClient]:
+async def api(stack: Stack) -> AsyncIterator[httpx.AsyncClient]:
     """A client of an application with the stack behind it."""
-    app = create_app(Settings(max_audience=200, page_size=2))
+    app = create_app(Settings(jwt_secret=SecretStr(identity.SECRET), max_audience=200, page_size=2))
     async with served(app) as url, httpx.AsyncClient(base_url=url, timeout=90, trust_env=False) as client:
         yield client
-
-
-@pytest.fixture(scope="session")
-async def temporal(environment: dict[str, str]) -> Client:
-    """The engine itself, to see what was really started."""
-    return await connect()
 
 
 @pytest.fixture

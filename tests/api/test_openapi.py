@@ -69,6 +69,10 @@ def test_private_endpoints_need_a_token_and_say_how_they_refuse(description: dic
             assert "security" not in operation
 
 
+def test_the_frameworks_own_error_format_is_nowhere(description: dict[str, Any]) -> None:
+    assert not any("ValidationError" in reference for reference in references(description))
+
+
 def test_names_are_the_clients(description: dict[str, Any]) -> None:
     assert {"onlyFansContext", "requestId", "maxCost"} <= description["components"]["schemas"]["WorkflowIntent"][
         "properties"

@@ -1,0 +1,222 @@
+"""``huntaze campaign``: ask for campaigns, follow them, steer them, decide about their drafts, over HTTP."""
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+from uuid import uuid4
+
+import typer
+
+from cli.console import Complaint, stdout
+from cli.environment import DIRECTORY, Directory
+
+if TYPE_CHECKING:
+    from cli.client import ApiClient
+
+app = typer.Typer(
+    help="Ask for campaigns, follow them, steer them, decide about their drafts.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+
+# The domain's own words; a test keeps them the same. Importing them here would slow down every --help.
+IntentName = Literal["campaign_execution", "message_generation"]
+MessageName = Literal["welcome", "follow_up", "promotional", "custom"]
+ComplianceName = Literal["strict", "moderate", "relaxed"]
+PriorityName = Literal["low", "medium", "high", "critical"]
+
+Campaign = Annotated[str, typer.Argument(metavar="ID", help="campaign id or workflow id")]
+Api = Annotated[
+    str | None, typer.Option(envvar="HUNTAZE_API_URL", help="address of the API; default: the running stack's")
+]
+Token = Annotated[
+    str | None,
+    typer.Option(envvar="HUNTAZE_TOKEN", show_envvar=True, help="bearer token; default: minted for the running stack"),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="the API's own answer, for machines")]
+Reason = Annotated[str, typer.Option(help="shown to whoever asks later")]
+
+CAMPAIGNS = "/api/v2/campaigns"
+
+
+@app.command()
+def start(
+    audience: Annotated[Path, typer.Option(help="CSV file of recipients")],
+    brief: Annotated[str, typer.Option(help="what the campaign is to say")],
+    account: Annotated[
+        str | None, typer.Option(help="the account that speaks where the file names none; needed if it names none")
+    ] = None,
+    type: Annotated[IntentName, typer.Option(help="what is wanted")] = "campaign_execution",
+    message_type: Annotated[MessageName, typer.Option(help="kind of message")] = "custom",
+    compliance: Annotated[
+        ComplianceName, typer.Option(help="strict: a person approves all; less needs the account's recorded opt-in")
+    ] = "strict",
+    priority: Annotated[PriorityName, typer.Option(help="which campaign of an account goes first")] = "medium",
+    max_cost: Annotated[float | None, typer.Option(help="US dollars")] = None,
+    key: Annotated[str | None, typer.Option(help="Idempotency-Key: repeating a request with its key is safe")] = None,
+    wait: Annotated[bool, typer.Option("--wait", help="show the progress until the end")] = False,
+    api: Api = None,
+    token: Token = None,
+    directory: Directory = DIRECTORY,
+    as_json: AsJson = False,
+) -> None:
+    """Start a campaign for the recipients of a CSV file."""
+    from cli.audience import accounts_of, read_audience
+
+    members = read_audience(audience, account)
+    accounts = sorted({*accounts_of(members), *([account] if account else [])})
+    intent: dict[str, Any] = {
+        "type": type,
+        "brief": brief,
+        "priority": priority,
+        "onlyFansContext": {
+            "accountId": account or accounts[0],
+            "messageType": message_type,
+            "complianceLevel": compliance,
+        },
+        "audience": members,
+        **({} if max_cost is None else {"maxCost": max_cost}),
+    }
+    key = key or f"cli-{uuid4()}"
+
+    async def ask(client: "ApiClient") -> Any:
+        accepted = await client.post(f"{CAMPAIGNS}/hybrid", intent, {"Idempotency-Key": key})
+        if not as_json:
+            print(f"campaign {accepted['campaignId']} {accepted['status']} (Idempotency-Key {key})", flush=True)
+        return await _follow(client, accepted["campaignId"], quiet=as_json) if wait else accepted
+
+    answer = _call(ask, api, token, directory, accounts)
+    _show(answer, as_json, _show_result if wait else None)
+
+
+@app.command()
+def status(
+    campaign: Annotated[str | None, typer.Argument(metavar="[ID]", help="without one: a list, newest first")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=100, help="of the list")] = 20,
+    api: Api = None,
+    token: Token = None,
+    directory: Directory = DIRECTORY,
+    as_json: AsJson = False,
+) -> None:
+    """Where a campaign stands, or a list of them."""
+
+    async def ask(client: "ApiClient") -> Any:
+        query = {"workflowId": campaign} if campaign else {"limit": limit}
+        return await client.get(f"{CAMPAIGNS}/status", **query)
+
+    from cli import campaign_view as views
+
+    _show(_call(ask, api, token, directory), as_json, views.show_campaign if campaign else views.show_list)
+
+
+@app.command()
+def watch(
+    campaign: Campaign, api: Api = None, token: Token = None, directory: Directory = DIRECTORY, as_json: AsJson = False
+) -> None:
+    """Follow a campaign until it ends."""
+    answer = _call(lambda client: _follow(client, campaign, quiet=as_json), api, token, directory)
+    _show(answer, as_json, _show_result)
+
+
+@app.command()
+def messages(
+    campaign: Campaign,
+    status: Annotated[str | None, typer.Option(help="only these, such as drafted or failed")] = None,
+    account: Annotated[str | None, typer.Option(help="only this account's")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=100)] = 50,
+    cursor: Annotated[str | None, typer.Option(help="continues an earlier list")] = None,
+    api: Api = None,
+    token: Token = None,
+    directory: Directory = DIRECTORY,
+    as_json: AsJson = False,
+) -> None:
+    """Drafts and outcomes, with their texts."""
+
+    async def ask(client: "ApiClient") -> Any:
+        return await client.get(
+            f"{CAMPAIGNS}/{campaign}/messages", status=status, accountId=account, limit=limit, cursor=cursor
+        )
+
+    from cli.campaign_view import show_messages
+
+    _show(_call(ask, api, token, directory), as_json, show_messages)
+
+
+def _steering(verb: str, summary: str, field: str) -> None:
+    """``pause``, ``resume``, ``cancel``, ``approve`` and ``reject`` differ in one word and one field."""
+    option = Annotated[str, typer.Option(f"--{field}", help="shown to whoever asks later")]
+
+    def steer(
+        campaign: Campaign,
+        why: option = "",
+        api: Api = None,
+        token: Token = None,
+        directory: Directory = DIRECTORY,
+        as_json: AsJson = False,
+    ) -> None:
+        from cli.campaign_view import show_campaign
+
+        body = {field: why} if why else {}
+        answer = _call(lambda client: client.post(f"{CAMPAIGNS}/{campaign}/{verb}", body), api, token, directory)
+        if not as_json:
+            print(f"{verb}: accepted")
+        _show(answer, as_json, show_campaign)
+
+    app.command(verb, help=summary)(steer)
+
+
+_steering("pause", "Send nothing more for now.", "reason")
+_steering("resume", "Go on after a pause.", "reason")
+_steering("cancel", "Stop for good: whatever was not sent never will be.", "reason")
+_steering("approve", "Let every draft that waits now be sent.", "comment")
+_steering("reject", "Never send the drafts that wait now.", "comment")
+
+
+def _call(
+    ask: Callable[["ApiClient"], Awaitable[Any]],
+    api: str | None,
+    token: str | None,
+    directory: Path,
+    accounts: Sequence[str] = (),
+) -> Any:
+    from cli.client import address_and_token, connect
+
+    url, bearer = address_and_token(api, token, directory, accounts)
+
+    async def call() -> Any:
+        async with connect(url, bearer) as client:
+            return await ask(client)
+
+    try:
+        return asyncio.run(call())
+    except KeyboardInterrupt:
+        print("stopped looking; the campaign goes on")
+        raise typer.Exit(130) from None
+
+
+async def _follow(client: "ApiClient", campaign: str, *, quiet: bool) -> Any:
+    from cli.progress import follow
+
+    if not quiet:
+        return (await follow(client, campaign, stdout(), plain=False)).model_dump(mode="json")
+    async for name, data in client.events(campaign):
+        if name == "done":
+            return data
+    raise Complaint("the API ended the stream of events without a result", remedy="huntaze campaign status ID")
+
+
+def _show_result(result: dict[str, Any]) -> None:
+    from cli.campaign_view import show_result
+
+    show_result(result)
+    if result["status"] != "completed":
+        raise typer.Exit(1)
+
+
+def _show(answer: Any, as_json: bool, view: Callable[[dict[str, Any]], None] | None) -> None:
+    if as_json:
+        print(json.dumps(answer, indent=2, ensure_ascii=False))
+    elif view is not None:
+        view(answer)

@@ -1,0 +1,34 @@
+"""``huntaze``: every command by name. Modules are imported by the command that needs them, so help is quick."""
+
+from typing import Any
+
+import typer
+from typer.core import TyperGroup
+
+from cli import campaign, demo, doctor, service, stack, token
+from cli.console import Complaint, tell
+
+
+class _Commands(TyperGroup):
+    """A complaint of any command is printed, not raised."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command that was named."""
+        try:
+            return super().invoke(ctx)
+        except Complaint as complaint:
+            tell(complaint)
+            raise typer.Exit(1) from None
+
+
+app = typer.Typer(
+    cls=_Commands,
+    help="Durable, exact messaging campaigns: the stack on one machine, its services, and campaigns.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+for command in (demo.demo, stack.up, doctor.doctor, token.token, service.api, service.worker, service.migrate):
+    app.command()(command)
+app.add_typer(campaign.app, name="campaign")

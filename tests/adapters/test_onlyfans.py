@@ -1,0 +1,244 @@
+"""The OnlyFans gateway through its real SDK: one message a key, and every failure by its right name."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from pydantic import SecretStr
+
+from adapters.onlyfans import OnlyFansGateway, open_gateway
+from adapters.settings import Settings
+from domain.delivery import Delivered
+from domain.errors import GatewayError, GatewayFault
+from tests.domain.builders import an_account
+from tests.local import Simulator
+
+F = GatewayFault
+FAN = "1002003"
+
+
+@pytest.fixture(scope="module")
+async def opened(settings: Settings) -> AsyncIterator[OnlyFansGateway]:
+    async with open_gateway(settings) as gateway:
+        yield gateway
+
+
+@pytest.fixture
+def gateway(opened: OnlyFansGateway, onlyfans: Simulator) -> OnlyFansGateway:
+    """A gateway whose other side has just forgotten everything."""
+    return opened
+
+
+@pytest.fixture
+async def impatient(settings: Settings, onlyfans: Simulator) -> AsyncIterator[OnlyFansGateway]:
+    """A gateway that waits for a fifth of a second."""
+    async with open_gateway(settings.model_copy(update={"send_timeout_s": 0.2})) as gateway:
+        yield gateway
+
+
+async def send(
+    gateway: OnlyFansGateway,
+    text: str = "Hello Maya",
+    *,
+    account: str = "acct_luna",
+    key: UUID | None = None,
+    screening: str | None = None,
+) -> Delivered:
+    return await gateway.send(account_id=account, recipient_id=FAN, text=text, key=key or uuid4(), screening=screening)
+
+
+async def refusal(gateway: OnlyFansGateway, **options: Any) -> GatewayError:
+    with pytest.raises(GatewayError) as refused:
+        await send(gateway, **options)
+    return refused.value
+
+
+async def accepted(onlyfans: Simulator) -> int:
+    report = await onlyfans.get("report")
+    return int(report["totals"]["accepted"])
+
+
+class TestSend:
+    async def test_a_message_arrives_once_where_it_was_sent_to(
+        self, gateway: OnlyFansGateway, onlyfans: Simulator
+    ) -> None:
+        key, account = uuid4(), an_account()
+        before = datetime.now(UTC).replace(microsecond=0)
+        delivered = await send(gateway, "Grüße, Maya 🎉", account=account, key=key)
+        (message,) = (await onlyfans.get("messages"))["messages"]
+        assert (message["account"], message["chat_id"], message["text"]) == (account, FAN, "Grüße, Maya 🎉")
+        assert message["idempotency_key"] == str(key)
+        assert delivered.platform_message_id == str(message["message_id"])
+        assert delivered.created_at is not None
+        assert delivered.created_at >= before
+        assert (delivered.cancel_seconds, delivered.replayed) == (119, False)
+
+    async def test_the_same_key_is_answered_with_the_same_message(
+        self, gateway: OnlyFansGateway, onlyfans: Simulator
+    ) -> None:
+        key = uuid4()
+        first, again = await send(gateway, key=key), await send(gateway, key=key)
+        assert again.platform_message_id == first.platform_message_id
+        assert (first.replayed, again.replayed) == (False, True)
+        assert await accepted(onlyfans) == 1
+
+    @pytest.mark.parametrize(
+        ("fault", "expected"),
+        [
+            ({"kind": "rate_limited"}, F.THROTTLED),
+            ({"kind": "server_error", "status": 500}, F.TRANSIENT),
+            ({"kind": "server_error", "status": 503}, F.TRANSIENT),
+            ({"kind": "server_error", "status": 502}, F.UNKNOWN_OUTCOME),
+            ({"kind": "server_error", "status": 504}, F.UNKNOWN_OUTCOME),
+            ({"kind": "timeout_before_accept", "hang_s": 0}, F.UNKNOWN_OUTCOME),
+            ({"kind": "accept_then_timeout", "hang_s": 0}, F.UNKNOWN_OUTCOME),
+            ({"kind": "connection_reset"}, F.UNKNOWN_OUTCOME),
+            ({"kind": "connection_reset", "after_accept": True}, F.UNKNOWN_OUTCOME),
+            ({"kind": "session_expired"}, F.SESSION_EXPIRED),
+            ({"kind": "banned_words"}, F.BANNED_WORDS),
+        ],
+        ids=lambda value: " ".join(map(str, value.values())) if isinstance(value, dict) else value,
+    )
+    async def test_every_failure_has_its_name_and_a_repetition_never_doubles(
+        self, gateway: OnlyFansGateway, onlyfans: Simulator, fault: dict[str, Any], expected: F
+    ) -> None:
+        await onlyfans.fault(**fault, count=1)
+        key = uuid4()
+        error = await refusal(gateway, key=key)
+        assert (error.fault, error.retry_after_s) == (expected, None)
+        if expected is not F.BANNED_WORDS:
+            await send(gateway, key=key)
+            assert await accepted(onlyfans) == 1
+
+    @pytest.mark.parametrize("seconds", [0, 7, 2.5])
+    async def test_when_to_come_back_is_kept(
+        self, gateway: OnlyFansGateway, onlyfans: Simulator, seconds: float
+    ) -> None:
+        await onlyfans.fault("rate_limited", retry_after_s=seconds, count=1)
+        assert (await refusal(gateway)).retry_after_s == seconds
+
+    async def test_slowness_is_no_failure(self, gateway: OnlyFansGateway, onlyfans: Simulator) -> None:
+        await onlyfans.fault("latency", latency_ms=50, count=1)
+        await send(gateway)
+
+    @pytest.mark.parametrize(("kind", "arrived"), [("timeout_before_accept", 0), ("accept_then_timeout", 1)])
+    async def test_no_answer_in_time_leaves_the_outcome_open(
+        self, impatient: OnlyFansGateway, onlyfans: Simulator, kind: str, arrived: int
+    ) -> None:
+        await onlyfans.fault(kind, count=1)
+        key = uuid4()
+        assert (await refusal(impatient, key=key)).fault is F.UNKNOWN_OUTCOME
+        assert await accepted(onlyfans) == arrived
+        assert (await send(impatient, key=key)).replayed is bool(arrived)
+        assert await accepted(onlyfans) == 1
+
+    async def test_a_key_whose_first_call_still_runs_leaves_the_outcome_open(
+        self, gateway: OnlyFansGateway, onlyfans: Simulator
+    ) -> None:
+        await onlyfans.fault("latency", latency_ms=500, count=1)
+        key = uuid4()
+        answers = await asyncio.gather(send(gateway, key=key), send(gateway, key=key), return_exceptions=True)
+        (error,) = (answer for answer in answers if isinstance(answer, GatewayError))
+        assert error.fault is F.UNKNOWN_OUTCOME
+        assert await accepted(onlyfans) == 1
+
+    async def test_a_key_with_another_text_is_an_invalid_request(
+        self, gateway: OnlyFansGateway, onlyfans: Simulator
+    ) -> None:
+        key = uuid4()
+        await send(gateway, key=key)
+        assert (await refusal(gateway, key=key, text="Something else")).fault is F.INVALID_REQUEST
+        assert await accepted(onlyfans) == 1
+
+    async def test_a_text_that_the_gateway_does_not_take_is_an_invalid_request(self, gateway: OnlyFansGateway) -> None:
+        assert (await refusal(gateway, text="")).fault is F.INVALID_REQUEST
+
+    @pytest.mark.parametrize(("screening", "text"), [("strict_ban", "blackmail"), ("risky", "a drunk night")])
+    async def test_the_gateways_own_screening_refuses(
+        self, gateway: OnlyFansGateway, onlyfans: Simulator, screening: str, text: str
+    ) -> None:
+        assert (await refusal(gateway, text=text, screening=screening)).fault is F.BANNED_WORDS
+        await send(gateway, text=text)
+        assert await accepted(onlyfans) == 1
+
+    async def test_an_unknown_key_of_ours_is_a_matter_of_authentication(
+        self, settings: Settings, onlyfans: Simulator
+    ) -> None:
+        changed = settings.model_copy(update={"onlyfans_api_key": SecretStr("invalid")})
+        async with open_gateway(changed) as gateway:
+            assert (await refusal(gateway)).fault is F.AUTH
+
+    async def test_an_unknown_address_is_an_unknown_recipient(self, settings: Settings, onlyfans: Simulator) -> None:
+        changed = settings.model_copy(update={"onlyfans_base_url": f"{settings.onlyfans_base_url}/nowhere"})
+        async with open_gateway(changed) as gateway:
+            assert (await refusal(gateway)).fault is F.RECIPIENT_NOT_FOUND
+
+    async def test_a_refused_connection_sent_nothing(self, settings: Settings) -> None:
+        async with open_gateway(settings.model_copy(update={"onlyfans_base_url": "http://127.0.0.1:9"})) as gateway:
+            assert (await refusal(gateway)).fault is F.TRANSIENT
+
+    async def test_no_failure_repeats_the_text(self, gateway: OnlyFansGateway, onlyfans: Simulator) -> None:
+        await onlyfans.fault("server_error", count=1)
+        assert "Hello Maya" not in str(await refusal(gateway))
+
+
+async def find(gateway: OnlyFansGateway, text: str = "Hello Maya", since: datetime | None = None) -> Delivered | None:
+    return await gateway.find_sent(
+        account_id="acct_luna", recipient_id=FAN, text=text, since=since or datetime.now(UTC)
+    )
+
+
+class TestFindSent:
+    async def test_a_message_that_was_sent_is_found_with_its_receipt(self, gateway: OnlyFansGateway) -> None:
+        delivered = await send(gateway)
+        found = await find(gateway)
+        assert found is not None
+        assert found.platform_message_id == delivered.platform_message_id
+        assert (found.created_at, found.replayed) == (delivered.created_at, True)
+
+    @pytest.mark.parametrize("later", [99, 100, 230])
+    async def test_it_is_found_however_many_messages_came_after_it(
+        self, gateway: OnlyFansGateway, onlyfans: Simulator, later: int
+    ) -> None:
+        delivered = await send(gateway)
+        fan_writes = {"account": "acct_luna", "chat_id": FAN, "text": "hi"}
+        await asyncio.gather(*(onlyfans.post("incoming", fan_writes) for _ in range(later)))
+        found = await find(gateway)
+        assert found is not None
+        assert found.platform_message_id == delivered.platform_message_id
+
+    async def test_another_text_is_not_it(self, gateway: OnlyFansGateway) -> None:
+        await send(gateway, "Hello Mia")
+        assert await find(gateway) is None
+
+    async def test_what_the_fan_wrote_is_not_it(self, gateway: OnlyFansGateway, onlyfans: Simulator) -> None:
+        await onlyfans.post("incoming", {"account": "acct_luna", "chat_id": FAN, "text": "Hello Maya"})
+        assert await find(gateway) is None
+
+    async def test_what_was_sent_long_before_is_not_it(self, gateway: OnlyFansGateway) -> None:
+        await send(gateway)
+        assert await find(gateway, since=datetime.now(UTC) + timedelta(hours=1)) is None
+
+    async def test_a_clock_that_is_a_little_behind_does_not_hide_it(self, gateway: OnlyFansGateway) -> None:
+        await send(gateway)
+        assert await find(gateway, since=datetime.now(UTC) + timedelta(minutes=1)) is not None
+
+    async def test_an_empty_chat_has_nothing(self, gateway: OnlyFansGateway) -> None:
+        assert await find(gateway) is None
+
+    async def test_a_chat_that_can_not_be_read_says_so(self, gateway: OnlyFansGateway, onlyfans: Simulator) -> None:
+        await onlyfans.fault("rate_limited", endpoint="list", retry_after_s=3, count=1)
+        with pytest.raises(GatewayError) as refused:
+            await find(gateway)
+        assert (refused.value.fault, refused.value.retry_after_s) == (F.THROTTLED, 3)
+
+
+class TestCheck:
+    async def test_it_costs_nothing_and_names_the_address(
+        self, gateway: OnlyFansGateway, onlyfans: Simulator, settings: Settings
+    ) -> None:
+        assert (await gateway.check())["address"].rstrip("/") == settings.onlyfans_base_url
+        assert await accepted(onlyfans) == 0

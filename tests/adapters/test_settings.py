@@ -1,0 +1,106 @@
+"""Configuration: strict in production, and silent about secrets."""
+
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from adapters.settings import Environment, Settings
+
+PRODUCTION = {
+    "HUNTAZE_ENVIRONMENT": "production",
+    "HUNTAZE_JWT_ALGORITHM": "RS256",
+    "HUNTAZE_JWT_JWKS_URL": "https://id.example/jwks.json",
+    "ONLYFANSAPI_API_KEY": "key-of-gateway",
+    "OPENAI_API_KEY": "key-of-openai",
+    "AZURE_OPENAI_API_KEY": "key-of-azure",
+    "AZURE_OPENAI_ENDPOINT": "https://huntaze.openai.azure.com",
+}
+
+
+@pytest.fixture
+def environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """An environment of this test alone, complete for production."""
+    for name in Settings.model_fields:
+        monkeypatch.delenv(f"HUNTAZE_{name.upper()}", raising=False)
+    for name, value in PRODUCTION.items():
+        monkeypatch.setenv(name, value)
+    return monkeypatch
+
+
+def read() -> Settings:
+    """Settings from the environment alone."""
+    without_file: dict[str, Any] = {"_env_file": None}
+    return Settings(**without_file)
+
+
+class TestProduction:
+    @pytest.mark.usefixtures("environment")
+    def test_it_starts_when_everything_is_there(self) -> None:
+        assert read().environment is Environment.PRODUCTION
+
+    @pytest.mark.parametrize("name", sorted(PRODUCTION.keys() - {"HUNTAZE_ENVIRONMENT"}))
+    def test_whatever_is_missing_is_named(self, environment: pytest.MonkeyPatch, name: str) -> None:
+        environment.delenv(name)
+        with pytest.raises(ValidationError, match=name):
+            read()
+
+    def test_a_shared_secret_is_for_development_only(self, environment: pytest.MonkeyPatch) -> None:
+        environment.setenv("HUNTAZE_JWT_ALGORITHM", "HS256")
+        environment.setenv("HUNTAZE_JWT_SECRET", "s" * 48)
+        with pytest.raises(ValidationError, match="RS256"):
+            read()
+
+    def test_development_needs_none_of_it(self, environment: pytest.MonkeyPatch) -> None:
+        for name in PRODUCTION:
+            environment.delenv(name)
+        assert read().environment is Environment.DEVELOPMENT
+
+
+class TestSecrets:
+    def test_no_secret_is_ever_printed(self, environment: pytest.MonkeyPatch) -> None:
+        environment.setenv("HUNTAZE_JWT_SECRET", "secret-of-tokens")
+        environment.setenv("HUNTAZE_REDIS_URL", "rediss://user:secret-of-redis@cache:6379/0")
+        settings = read()
+        for shown in (repr(settings), str(settings), f"{settings}", settings.model_dump_json()):
+            assert "key-of-" not in shown
+            assert "secret-of-tokens" not in shown
+        for shown in (repr(settings), str(settings), f"{settings}"):
+            assert "secret-of-redis" not in shown
+
+    def test_a_refusal_prints_no_secret(self, environment: pytest.MonkeyPatch) -> None:
+        environment.delenv("OPENAI_API_KEY")
+        with pytest.raises(ValidationError) as refused:
+            read()
+        assert "key-of-" not in str(refused.value)
+
+
+class TestNames:
+    @pytest.mark.usefixtures("environment")
+    def test_names_that_the_ecosystem_knows_are_kept(self) -> None:
+        settings = read()
+        assert settings.openai_api_key.get_secret_value() == "key-of-openai"
+        assert settings.onlyfans_api_key.get_secret_value() == "key-of-gateway"
+        assert settings.azure_openai_endpoint == "https://huntaze.openai.azure.com"
+
+    @pytest.mark.parametrize(
+        ("name", "value"),
+        [
+            ("PAGE_SIZE", "0"),
+            ("PAGE_SIZE", "101"),
+            ("SEND_TIMEOUT_S", "0"),
+            ("API_PORT", "65536"),
+            ("JWT_ALGORITHM", "none"),
+        ],
+    )
+    def test_a_value_out_of_bounds_is_refused(self, environment: pytest.MonkeyPatch, name: str, value: str) -> None:
+        environment.setenv(f"HUNTAZE_{name}", value)
+        with pytest.raises(ValidationError, match=name.lower()):
+            read()
+
+
+class TestLease:
+    def test_a_slot_outlives_the_longest_send(self, environment: pytest.MonkeyPatch) -> None:
+        environment.setenv("HUNTAZE_SEND_TIMEOUT_S", "2.5")
+        environment.setenv("HUNTAZE_LEASE_GRACE_S", "1.5")
+        assert read().lease_ms == 4_000

@@ -1,0 +1,100 @@
+"""Temporal is away: requests are kept, callers are told to come back, and coming back repairs."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import httpx
+import pytest
+from pydantic import SecretStr
+from temporalio.client import Client
+
+from adapters.settings import Settings
+from adapters.temporal import connect
+from api.app import create_app
+from api.engine import Engine, EngineUnavailable
+from local.stack import Stack
+from tests.api.conftest import Intent, served
+from tests.api.identity import SECRET
+from tests.api.test_progress import until_done
+
+HYBRID = "/api/v2/campaigns/hybrid"
+HEALTH = "/api/health/hybrid-orchestrator"
+Headers = dict[str, str]
+
+
+async def refused() -> Client:
+    """Connects to where nobody listens."""
+    return await Client.connect("127.0.0.1:9")
+
+
+@pytest.fixture
+async def without_temporal(stack: Stack) -> AsyncIterator[httpx.AsyncClient]:
+    """The store is there, the engine is not."""
+    app = create_app(Settings(jwt_secret=SecretStr(SECRET)))
+    app.state.engine = Engine(refused)
+    async with served(app) as url, httpx.AsyncClient(base_url=url, timeout=30, trust_env=False) as client:
+        yield client
+
+
+async def test_a_request_is_503_and_its_repetition_repairs_it(
+    without_temporal: httpx.AsyncClient, api: httpx.AsyncClient, caller: Headers, intent: Intent
+) -> None:
+    headers = caller | {"Idempotency-Key": "repaired"}
+    refused = await without_temporal.post(HYBRID, json=intent(), headers=headers)
+    assert refused.status_code == 503
+    assert int(refused.headers["retry-after"]) > 0
+    [stored] = (await api.get("/api/v2/campaigns/status", headers=caller)).json()["campaigns"]
+
+    repaired = await api.post(HYBRID, json=intent(), headers=headers)
+    assert repaired.status_code == 202
+    assert repaired.json()["workflowId"] == stored["workflowId"]
+    assert (await api.post(f"/api/v2/campaigns/{stored['campaignId']}/pause", headers=caller)).status_code == 202
+
+
+async def test_the_status_comes_from_the_store(
+    without_temporal: httpx.AsyncClient, api: httpx.AsyncClient, caller: Headers, intent: Intent
+) -> None:
+    accepted = (await api.post(HYBRID, json=intent(), headers=caller)).json()
+    status = await without_temporal.get(accepted["statusUrl"], headers=caller)
+    assert status.status_code == 200
+    assert status.json()["live"] is False
+    assert status.json()["progress"]["audience"] == 3
+
+
+async def test_a_signal_is_503(
+    without_temporal: httpx.AsyncClient, api: httpx.AsyncClient, caller: Headers, intent: Intent
+) -> None:
+    campaign = (await api.post(HYBRID, json=intent(), headers=caller)).json()["campaignId"]
+    assert (await without_temporal.post(f"/api/v2/campaigns/{campaign}/cancel", headers=caller)).status_code == 503
+
+
+async def test_it_lives_but_is_not_ready(without_temporal: httpx.AsyncClient) -> None:
+    assert (await without_temporal.get(f"{HEALTH}/live")).status_code == 200
+    ready = await without_temporal.get(f"{HEALTH}/ready")
+    assert (ready.status_code, ready.json()["missing"]) == (503, ["temporal"])
+
+
+@pytest.mark.usefixtures("worker")
+async def test_a_stream_still_ends_when_the_store_says_so(
+    without_temporal: httpx.AsyncClient, api: httpx.AsyncClient, caller: Headers, intent: Intent
+) -> None:
+    campaign = (await api.post(HYBRID, json=intent(), headers=caller)).json()["campaignId"]
+    url = f"/api/v2/campaigns/{campaign}"
+    stream = asyncio.create_task(until_done(without_temporal, caller, f"{url}/events"))
+    await asyncio.sleep(1)
+    assert not stream.done()
+    await api.post(f"{url}/cancel", headers=caller)
+    [(name, result)] = await stream
+    assert (name, result["status"]) == ("done", "cancelled")
+
+
+async def test_the_engine_connects_again_by_itself(stack: Stack) -> None:
+    attempts = iter([refused, connect])
+
+    async def recovering() -> Client:
+        return await next(attempts)()
+
+    engine = Engine(recovering)
+    with pytest.raises(EngineUnavailable):
+        await engine.check()
+    await engine.check()

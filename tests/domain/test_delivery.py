@@ -1,0 +1,171 @@
+"""A message's states, its identity, and what follows a failure."""
+
+from datetime import timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from domain.delivery import (
+    ACCOUNT_HOLD_MS,
+    MAX_ATTEMPTS,
+    RETRY_BASE_MS,
+    RETRY_CAP_MS,
+    TERMINAL,
+    TRANSITIONS,
+    MessageStatus,
+    NextStep,
+    Priority,
+    after_failure,
+    backoff_ms,
+    message_id,
+    needs_read_back,
+    sources_of,
+)
+from domain.errors import GatewayFault
+from tests.domain.builders import NOW
+
+S = MessageStatus
+attempts = st.integers(min_value=1, max_value=10_000)
+jitters = st.floats(min_value=0, max_value=1, exclude_max=True)
+waits = st.none() | st.floats(min_value=0, max_value=86_400)
+faults = st.sampled_from(GatewayFault)
+
+PERMANENT = {GatewayFault.BANNED_WORDS, GatewayFault.RECIPIENT_NOT_FOUND, GatewayFault.INVALID_REQUEST}
+OF_THE_ACCOUNT = {GatewayFault.THROTTLED, GatewayFault.SESSION_EXPIRED, GatewayFault.AUTH}
+ON_THE_WAY = {GatewayFault.TRANSIENT, GatewayFault.UNKNOWN_OUTCOME}
+
+
+class TestTransitions:
+    @pytest.mark.parametrize("status", S)
+    def test_exactly_the_terminal_states_have_no_way_out(self, status: S) -> None:
+        assert (TRANSITIONS[status] == frozenset()) is (status in TERMINAL) is status.is_terminal
+
+    @pytest.mark.parametrize("status", set(S) - TERMINAL)
+    def test_every_open_state_leads_to_an_end(self, status: S) -> None:
+        reached = {status}
+        while more := {target for state in reached for target in TRANSITIONS[state]} - reached:
+            reached |= more
+        assert reached & TERMINAL
+
+    def test_only_a_message_on_its_way_can_be_sent_or_fail(self) -> None:
+        assert sources_of(S.SENT) == sources_of(S.FAILED) == (S.SENDING,)
+
+    def test_a_message_on_its_way_can_not_be_cancelled(self) -> None:
+        assert S.SENDING not in sources_of(S.CANCELLED)
+
+    def test_nothing_becomes_queued_that_nobody_approved(self) -> None:
+        assert S.DRAFTED not in sources_of(S.QUEUED)
+
+
+class TestSourcesOf:
+    @given(st.sampled_from(S), st.sampled_from(S))
+    def test_it_is_the_inverse_of_the_table(self, source: S, target: S) -> None:
+        assert (source in sources_of(target)) == (target in TRANSITIONS[source])
+
+
+class TestMessageId:
+    @given(st.tuples(*[st.text("abc123_-", min_size=1, max_size=3)] * 3), st.integers(min_value=0, max_value=3))
+    def test_the_same_message_has_the_same_id(self, names: tuple[str, str, str], step: int) -> None:
+        assert message_id(*names, step=step) == message_id(*names, step=step)
+
+    @given(
+        st.lists(
+            st.tuples(*[st.text("ab1", min_size=1, max_size=2)] * 3, st.integers(min_value=0, max_value=2)),
+            unique=True,
+        )
+    )
+    def test_different_messages_have_different_ids(self, keys: list[tuple[str, str, str, int]]) -> None:
+        assert len({message_id(*key) for key in keys}) == len(keys)
+
+
+class TestPriority:
+    def test_critical_goes_first_and_low_last(self) -> None:
+        order = sorted(Priority, key=lambda priority: priority.rank)
+        assert order == [Priority.CRITICAL, Priority.HIGH, Priority.MEDIUM, Priority.LOW]
+
+
+class TestBackoff:
+    @given(attempts, jitters)
+    def test_it_stays_below_the_doubled_base_and_the_cap(self, attempt: int, jitter: float) -> None:
+        assert 0 <= backoff_ms(attempt, jitter) <= min(RETRY_CAP_MS, RETRY_BASE_MS * 2**attempt)
+
+    @given(attempts, jitters)
+    def test_a_later_attempt_never_waits_less(self, attempt: int, jitter: float) -> None:
+        assert backoff_ms(attempt, jitter) <= backoff_ms(attempt + 1, jitter)
+
+    def test_the_whole_range_is_used(self) -> None:
+        assert (backoff_ms(3, 0), backoff_ms(3, 0.5), backoff_ms(20, 0.5)) == (0, 4_000, RETRY_CAP_MS // 2)
+
+
+class TestNeedsReadBack:
+    @pytest.mark.parametrize(
+        ("status", "age_hours", "expected"),
+        [
+            (S.SENDING, 0, False),
+            (S.SENDING, 22.9, False),
+            (S.SENDING, 23, True),
+            (S.SENDING, 100, True),
+            (S.QUEUED, 100, False),
+            (S.SENT, 100, False),
+        ],
+    )
+    def test_only_an_open_attempt_that_outlived_its_key(self, status: S, age_hours: float, expected: bool) -> None:
+        assert needs_read_back(status, NOW - timedelta(hours=age_hours), NOW) is expected
+
+    def test_a_message_that_was_never_attempted_has_nothing_to_read(self) -> None:
+        assert not needs_read_back(S.SENDING, None, NOW)
+
+
+class TestAfterFailure:
+    @given(faults, attempts, waits, jitters)
+    def test_a_message_whose_outcome_is_open_fails_only_when_the_gateway_says_never(
+        self, fault: GatewayFault, made: int, wait: float | None, jitter: float
+    ) -> None:
+        decision = after_failure(fault, attempts=made, outcome_open=True, retry_after_s=wait, jitter=jitter)
+        assert (decision.step is NextStep.FAIL) is (fault in PERMANENT)
+
+    @given(attempts, waits, jitters)
+    def test_an_unknown_outcome_is_open_however_many_attempts_were_made(
+        self, made: int, wait: float | None, jitter: float
+    ) -> None:
+        decision = after_failure(
+            GatewayFault.UNKNOWN_OUTCOME, attempts=made, outcome_open=False, retry_after_s=wait, jitter=jitter
+        )
+        assert decision.step is NextStep.RETRY
+
+    @given(st.sampled_from(sorted(OF_THE_ACCOUNT)), attempts, st.booleans(), jitters)
+    def test_trouble_of_the_account_holds_the_account_and_ends_nothing(
+        self, fault: GatewayFault, made: int, outcome_open: bool, jitter: float
+    ) -> None:
+        decision = after_failure(fault, attempts=made, outcome_open=outcome_open, retry_after_s=None, jitter=jitter)
+        assert (decision.step, decision.delay_ms) == (NextStep.HOLD_ACCOUNT, ACCOUNT_HOLD_MS)
+
+    @given(st.sampled_from(sorted(OF_THE_ACCOUNT | ON_THE_WAY)), attempts, st.booleans(), waits, jitters)
+    def test_nothing_comes_back_before_the_gateway_asked_for(
+        self, fault: GatewayFault, made: int, outcome_open: bool, wait: float | None, jitter: float
+    ) -> None:
+        decision = after_failure(fault, attempts=made, outcome_open=outcome_open, retry_after_s=wait, jitter=jitter)
+        if wait is not None and decision.step is not NextStep.FAIL:
+            assert decision.delay_ms >= wait * 1000
+
+    @pytest.mark.parametrize(
+        ("made", "step"), [(1, NextStep.RETRY), (MAX_ATTEMPTS - 1, NextStep.RETRY), (MAX_ATTEMPTS, NextStep.FAIL)]
+    )
+    def test_a_message_that_surely_was_not_sent_fails_after_the_last_attempt(self, made: int, step: NextStep) -> None:
+        decision = after_failure(
+            GatewayFault.TRANSIENT, attempts=made, outcome_open=False, retry_after_s=None, jitter=0.5
+        )
+        assert decision.step is step
+
+    @given(st.sampled_from(sorted(PERMANENT)), st.booleans())
+    def test_a_permanent_fault_fails_at_once_and_says_why(self, fault: GatewayFault, outcome_open: bool) -> None:
+        decision = after_failure(fault, attempts=1, outcome_open=outcome_open, retry_after_s=None, jitter=0.5)
+        assert (decision.step, decision.reason) == (NextStep.FAIL, fault)
+
+    @given(faults, attempts, st.booleans(), waits, jitters)
+    def test_every_decision_gives_a_reason(
+        self, fault: GatewayFault, made: int, outcome_open: bool, wait: float | None, jitter: float
+    ) -> None:
+        decision = after_failure(fault, attempts=made, outcome_open=outcome_open, retry_after_s=wait, jitter=jitter)
+        assert decision.reason.startswith(fault)

@@ -1,0 +1,63 @@
+"""The main job through the API, with real processes that are killed on the way."""
+
+import json
+
+from tests.end_to_end.conftest import Product
+
+
+async def test_a_killed_worker_loses_nothing_and_sends_nothing_twice(product: Product) -> None:
+    await product.onlyfans.reset()
+    await product.onlyfans.fault("latency", latency_ms=150)
+    campaign = await product.start(9, 9)
+    for sent in (3, 10):
+        await product.accepted(sent)
+        await product.stack.kill("worker")
+        await product.stack.restart("worker")
+    status = await campaign.until(lambda seen: seen["campaign"]["status"] == "completed")
+    assert status["result"]["outcomes"] == {"sent": 18}
+    totals = (await product.onlyfans.get("report"))["totals"]
+    assert (totals["accepted"], totals["duplicate_count"]) == (18, 0)
+
+
+async def test_the_real_command_line_pauses_and_resumes_a_campaign(product: Product) -> None:
+    await product.onlyfans.reset()
+    await product.onlyfans.fault("latency", latency_ms=200)
+    campaign = await product.start(8)
+    product.temporal("workflow", "signal", "--workflow-id", campaign.workflow_id, "--name", "pause")
+    paused = await campaign.until(lambda seen: seen["campaign"]["status"] == "paused")
+    accepted = (await product.onlyfans.get("report"))["totals"]["accepted"]
+    assert accepted < 8
+    product.temporal("workflow", "signal", "--workflow-id", campaign.workflow_id, "--name", "resume")
+    await campaign.until(lambda seen: seen["campaign"]["status"] in {"running", "completed"})
+    status = await campaign.until(lambda seen: seen["campaign"]["status"] == "completed")
+    assert paused["live"] is True
+    assert status["result"]["outcomes"] == {"sent": 8}
+
+
+async def test_the_status_is_known_while_the_worker_is_away(product: Product) -> None:
+    campaign = await product.start(5)
+    await campaign.until(lambda seen: seen["campaign"]["status"] == "completed")
+    other = await product.start(13)
+    await other.until(lambda seen: seen["progress"]["sent"] == 10)
+    await product.stack.kill("worker")
+    status = await other.status()
+    assert status["live"] is False
+    assert status["progress"]["sent"] == 10
+    assert (await campaign.status())["result"]["outcomes"] == {"sent": 5}
+    await product.stack.restart("worker")
+    await other.until(lambda seen: seen["live"])
+
+
+async def test_neither_histories_nor_logs_contain_names_or_texts(product: Product) -> None:
+    campaign = await product.start(4)
+    await campaign.until(lambda seen: seen["campaign"]["status"] == "completed")
+    listing = await product.http.get(f"/api/v2/campaigns/{campaign.workflow_id}/messages", headers=campaign.headers)
+    texts = [message["text"] for message in listing.json()["messages"]]
+    assert len(texts) == 4
+    history = product.temporal("workflow", "show", "--workflow-id", campaign.workflow_id, "--output", "json")
+    events = json.dumps(json.loads(history))
+    logs = "".join(path.read_text() for path in (product.stack.options.directory / "logs").glob("*.log"))
+    for secret in ("Noor0", "A warm hello for spring", *texts):
+        assert secret not in events
+        assert secret not in logs
+    assert product.stack.env["HUNTAZE_JWT_SECRET"] not in logs

@@ -1,0 +1,130 @@
+"""Record the histories that the replay test checks: ``python -m tests.record_histories [NAME …]``.
+
+Run it after a change of a workflow that was released with ``workflow.patched``; commit the new files beside the
+old ones (docs/versioning.md says when an old one may go).
+"""
+
+import asyncio
+import os
+import sys
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import httpx
+
+from adapters.bootstrap import open_ports, open_tables
+from adapters.settings import Settings
+from domain.campaign import CampaignStatus, ControlRequest, GenerationInput, generation_workflow_id
+from domain.delivery import send_queue_id
+from domain.review import ReviewDecision
+from local.process import child_environment
+from local.stack import INFRASTRUCTURE, SIMULATORS, Stack, StackOptions
+from tests.local import Simulator
+from tests.workflows.launcher import Launcher, intent, launching, progress_until
+from workflows.campaign import CampaignWorkflow
+from workflows.policies import ORCHESTRATION
+from workflows.provider import GenerationWorkflow
+
+HISTORIES = Path(__file__).parent / "histories"
+PAGE_SIZE = 6
+
+
+async def throttled_campaign(launcher: Launcher) -> dict[str, str]:
+    """Two accounts, one of which waits for its limit; with the queue that sends it."""
+    record, handle = await launcher.campaign(14, 3)
+    await handle.result()
+    busiest = max(record.lanes, key=lambda lane: lane.audience)
+    return {"campaign-throttled": handle.id, "send-queue-throttled": send_queue_id(busiest.account_id)}
+
+
+async def reviewed_campaign(launcher: Launcher) -> dict[str, str]:
+    """Pages that wait for a person, a rejection, a pause and a resume."""
+    with launcher.env.auto_time_skipping_disabled():
+        record, handle = await launcher.campaign(9, compliance="strict")
+        progress = await progress_until(handle, lambda seen: seen.awaiting_review == 9)
+        first, second = progress.pending_reviews
+        await handle.signal(CampaignWorkflow.reject, ReviewDecision(pages=(first,), decided_by="reviewer"))
+        await handle.signal(CampaignWorkflow.pause, ControlRequest(requested_by="operator", reason="lunch"))
+        await progress_until(handle, lambda seen: seen.status is CampaignStatus.PAUSED)
+        await handle.signal(CampaignWorkflow.approve, ReviewDecision(pages=(second,), decided_by="reviewer"))
+        await handle.signal(CampaignWorkflow.resume)
+    await handle.result()
+    return {"campaign-reviewed": handle.id, "send-queue-paused": send_queue_id(record.lanes[0].account_id)}
+
+
+async def cancelled_campaign(launcher: Launcher) -> dict[str, str]:
+    """A cancellation while the queue waits for the limit."""
+    with launcher.env.auto_time_skipping_disabled():
+        _, handle = await launcher.campaign(20)
+        await progress_until(handle, lambda seen: seen.sent == 10)
+        await handle.signal(CampaignWorkflow.cancel)
+        await handle.result()
+    return {"campaign-cancelled": handle.id}
+
+
+async def long_campaign(launcher: Launcher) -> dict[str, str]:
+    """The last run of a campaign that was continued as new."""
+    _, handle = await launcher.campaign(16, pages_per_run=2)
+    await handle.result()
+    return {"campaign-continued": handle.id}
+
+
+async def generation(launcher: Launcher) -> dict[str, str]:
+    """A single-shot request."""
+    record = await launcher.store(intent(1, type="message_generation"))
+    request = GenerationInput(
+        campaign_id=record.campaign_id,
+        request_id=record.request_id,
+        owner=record.owner,
+        trace_id="trace",
+        type=record.type,
+    )
+    workflow_id = generation_workflow_id(record.campaign_id)
+    await launcher.env.client.execute_workflow(
+        GenerationWorkflow.run, request, id=workflow_id, task_queue=ORCHESTRATION
+    )
+    return {"generation": workflow_id}
+
+
+SCENARIOS: tuple[Callable[[Launcher], Awaitable[dict[str, str]]], ...] = (
+    throttled_campaign,
+    reviewed_campaign,
+    cancelled_campaign,
+    long_campaign,
+    generation,
+)
+
+
+async def record(names: frozenset[str]) -> None:
+    """Run every scenario on a stack of its own and write the histories, all or those named."""
+    with TemporaryDirectory() as directory:
+        options = StackOptions(directory=Path(directory), parts=INFRASTRUCTURE | SIMULATORS, migrate=_migrate)
+        async with Stack(options) as stack, AsyncExitStack() as opened:
+            settings = Settings(page_size=PAGE_SIZE)
+            ports = await opened.enter_async_context(open_ports(settings))
+            onlyfans, ai = [
+                Simulator(url, await opened.enter_async_context(httpx.AsyncClient(base_url=url, trust_env=False)))
+                for url in (stack.env["HUNTAZE_ONLYFANS_BASE_URL"], stack.env["AZURE_OPENAI_ENDPOINT"])
+            ]
+            for scenario in SCENARIOS:
+                async with launching(ports, settings, onlyfans, ai) as launcher:
+                    for name, workflow_id in (await scenario(launcher)).items():
+                        if not names or name in names:
+                            history = await launcher.env.client.get_workflow_handle(workflow_id).fetch_history()
+                            (HISTORIES / f"{name}.json").write_text(history.to_json() + "\n")
+                            print(f"{name}: {len(history.events)} events")  # noqa: T201
+
+
+async def _migrate(env: Mapping[str, str]) -> None:
+    wanted = child_environment(env)
+    for name in os.environ.keys() - wanted.keys():
+        del os.environ[name]
+    os.environ.update(wanted)
+    async with open_tables(Settings()) as tables:
+        await tables.migrate()
+
+
+if __name__ == "__main__":
+    asyncio.run(record(frozenset(sys.argv[1:])))

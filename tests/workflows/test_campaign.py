@@ -1,0 +1,232 @@
+"""Campaigns from start to closing identity, with every kind of interference."""
+
+from datetime import timedelta
+
+import pytest
+from temporalio.client import WorkflowExecutionStatus
+
+from domain.campaign import CampaignStatus, ControlRequest
+from domain.delivery import MessageStatus, send_queue_id
+from domain.provider import Provider, ProviderUsed
+from domain.review import PageKey, ReviewDecision
+from tests.workflows.launcher import Launcher, progress_until
+from workflows.campaign import CampaignWorkflow
+
+
+class TestACampaign:
+    async def test_sends_every_recipient_exactly_once_within_the_limit(self, launcher: Launcher) -> None:
+        record, handle = await launcher.campaign(23, 4)
+        result = await handle.result()
+        assert result.status is CampaignStatus.COMPLETED
+        assert result.outcomes == {MessageStatus.SENT: 27}
+        assert result.provider is ProviderUsed.HYBRID
+        report = await launcher.onlyfans.get("report")
+        assert report["totals"]["accepted"] == 27
+        assert report["totals"]["duplicate_count"] == 0
+        assert await launcher.counts(record) == {MessageStatus.SENT: 27}
+
+    async def test_waits_on_durable_timers_for_as_long_as_the_limit_binds(self, launcher: Launcher) -> None:
+        _, handle = await launcher.campaign(21)
+        await handle.result()
+        description = await handle.describe()
+        assert description.close_time is not None
+        waited = description.close_time - description.start_time
+        assert timedelta(seconds=120) <= waited < timedelta(seconds=180)
+
+    async def test_books_exactly_what_the_provider_billed(self, launcher: Launcher) -> None:
+        _, handle = await launcher.campaign(9)
+        costs = (await handle.result()).detailed_costs
+        book = await launcher.ai.get("usage")
+        assert costs.input_tokens == sum(request["input_tokens"] for request in book["requests"])
+        assert costs.output_tokens == sum(request["output_tokens"] for request in book["requests"])
+        assert costs.total_cost_micros > 0
+
+    async def test_drafts_at_most_one_page_ahead_of_the_queue(self, launcher: Launcher) -> None:
+        page = launcher.settings.page_size
+        with launcher.env.auto_time_skipping_disabled():
+            _, handle = await launcher.campaign(8 * page)
+            progress = await progress_until(handle, lambda seen: seen.sent == 10)
+            assert progress.drafted <= 10 + 2 * page
+            await handle.terminate()
+
+    async def test_carries_its_state_through_continue_as_new(self, launcher: Launcher) -> None:
+        record, handle = await launcher.campaign(20, 14, pages_per_run=2)
+        result = await handle.result()
+        assert result.outcomes == {MessageStatus.SENT: 34}
+        first = launcher.env.client.get_workflow_handle(handle.id, run_id=handle.first_execution_run_id)
+        assert (await first.describe()).status is WorkflowExecutionStatus.CONTINUED_AS_NEW
+        assert await launcher.counts(record) == {MessageStatus.SENT: 34}
+        assert (await launcher.onlyfans.get("report"))["totals"]["duplicate_count"] == 0
+
+
+class TestSteering:
+    async def test_a_pause_stops_sending_and_a_resume_goes_on(self, launcher: Launcher) -> None:
+        with launcher.env.auto_time_skipping_disabled():
+            record, handle = await launcher.campaign(12)
+            await progress_until(handle, lambda seen: seen.sent == 10)
+            await handle.signal("pause")
+            await progress_until(handle, lambda seen: seen.status is CampaignStatus.PAUSED)
+        await launcher.env.sleep(timedelta(hours=3))
+        progress = await handle.query(CampaignWorkflow.progress)
+        assert (progress.sent, progress.queued) == (10, 2)
+        await handle.signal("resume")
+        result = await handle.result()
+        assert result.outcomes == {MessageStatus.SENT: 12}
+        assert await launcher.counts(record) == {MessageStatus.SENT: 12}
+
+    async def test_a_pause_before_the_first_message_holds_everything_back(self, launcher: Launcher) -> None:
+        record, handle = await launcher.campaign(7)
+        await handle.signal(CampaignWorkflow.pause, ControlRequest(requested_by="ops", reason="wrong brief"))
+        with launcher.env.auto_time_skipping_disabled():
+            progress = await progress_until(handle, lambda seen: seen.status is CampaignStatus.PAUSED)
+        assert progress.reason == "wrong brief"
+        sent = (await launcher.onlyfans.get("report"))["totals"]["accepted"]
+        await launcher.env.sleep(timedelta(minutes=10))
+        assert (await launcher.onlyfans.get("report"))["totals"]["accepted"] == sent
+        await handle.signal(CampaignWorkflow.resume)
+        assert (await handle.result()).outcomes == {MessageStatus.SENT: 7}
+        assert await launcher.counts(record) == {MessageStatus.SENT: 7}
+
+    async def test_a_cancellation_ends_everything_that_was_not_sent(self, launcher: Launcher) -> None:
+        with launcher.env.auto_time_skipping_disabled():
+            record, handle = await launcher.campaign(40)
+            await progress_until(handle, lambda seen: seen.sent == 10)
+            await handle.signal("cancel")
+            result = await handle.result()
+        assert result.status is CampaignStatus.CANCELLED
+        assert result.outcomes == {MessageStatus.SENT: 10, MessageStatus.CANCELLED: 30}
+        assert (await launcher.onlyfans.get("report"))["totals"]["accepted"] == 10
+        assert await launcher.counts(record) == {MessageStatus.SENT: 10, MessageStatus.CANCELLED: 30}
+
+    async def test_a_cancellation_during_an_outage_of_both_providers_ends_at_once(self, launcher: Launcher) -> None:
+        await launcher.ai.fault("server_error")
+        with launcher.env.auto_time_skipping_disabled():
+            _, handle = await launcher.campaign(5)
+            await progress_until(handle, lambda seen: seen.status is CampaignStatus.RUNNING)
+            await handle.signal("cancel")
+            result = await handle.result()
+        assert result.outcomes == {MessageStatus.CANCELLED: 5}
+
+
+class TestReview:
+    async def test_a_strict_campaign_sends_nothing_before_it_is_approved(self, launcher: Launcher) -> None:
+        with launcher.env.auto_time_skipping_disabled():
+            record, handle = await launcher.campaign(9, compliance="strict")
+            progress = await progress_until(handle, lambda seen: seen.awaiting_review == 9)
+        account = record.lanes[0].account_id
+        assert progress.pending_reviews == (PageKey(account_id=account, page=0), PageKey(account_id=account, page=1))
+        assert (await launcher.onlyfans.get("report"))["totals"]["accepted"] == 0
+        await handle.signal("approve")
+        assert (await handle.result()).outcomes == {MessageStatus.SENT: 9}
+        listing = await launcher.ports.messages.list(
+            record.campaign_id, status=None, account_id=None, limit=20, cursor=None
+        )
+        assert {message.origin.approved_by for message in listing.messages if message.origin} == {"temporal-signal"}
+
+    async def test_pages_are_decided_one_by_one(self, launcher: Launcher) -> None:
+        with launcher.env.auto_time_skipping_disabled():
+            record, handle = await launcher.campaign(9, compliance="strict")
+            await progress_until(handle, lambda seen: seen.awaiting_review == 9)
+        first, second = (PageKey(account_id=record.lanes[0].account_id, page=page) for page in (0, 1))
+        await handle.signal(CampaignWorkflow.reject, ReviewDecision(pages=(first,), decided_by="ana"))
+        await handle.signal(CampaignWorkflow.approve, ReviewDecision(pages=(second,), decided_by="ana"))
+        result = await handle.result()
+        assert result.outcomes == {MessageStatus.REJECTED: 6, MessageStatus.SENT: 3}
+
+    async def test_an_approval_for_the_campaign_covers_the_pages_to_come(self, launcher: Launcher) -> None:
+        record, handle = await launcher.campaign(26, compliance="strict")
+        await handle.signal(CampaignWorkflow.approve, ReviewDecision(scope="campaign", decided_by="ana"))
+        assert (await handle.result()).outcomes == {MessageStatus.SENT: 26}
+        assert await launcher.counts(record) == {MessageStatus.SENT: 26}
+
+    async def test_cancelling_ends_drafts_that_wait_for_review(self, launcher: Launcher) -> None:
+        with launcher.env.auto_time_skipping_disabled():
+            _, handle = await launcher.campaign(30, compliance="strict")
+            await progress_until(handle, lambda seen: seen.awaiting_review > 0)
+            await handle.signal("cancel")
+            result = await handle.result()
+        assert result.outcomes == {MessageStatus.CANCELLED: 30}
+
+
+class TestFailures:
+    async def test_an_outage_of_azure_falls_back_to_openai(self, launcher: Launcher) -> None:
+        await launcher.ai.fault("server_error", dialect="azure", count=1)
+        _, handle = await launcher.campaign(3)
+        result = await handle.result()
+        (step,) = result.fallback_history
+        assert (step.from_provider, step.to, step.reason, step.purpose) == (
+            Provider.AZURE,
+            "openai",
+            "transient",
+            "plan",
+        )
+        assert result.provider is ProviderUsed.OPENAI
+        assert result.outcomes == {MessageStatus.SENT: 3}
+
+    async def test_an_outage_of_both_providers_is_waited_out(self, launcher: Launcher) -> None:
+        await launcher.ai.fault("server_error", count=6)
+        _, handle = await launcher.campaign(3)
+        assert (await handle.result()).outcomes == {MessageStatus.SENT: 3}
+
+    async def test_a_refusal_on_content_policy_is_not_shopped_around(self, launcher: Launcher) -> None:
+        await launcher.ai.fault("content_filter", dialect="openai", count=1)
+        record, handle = await launcher.campaign(3)
+        result = await handle.result()
+        assert result.outcomes == {MessageStatus.SKIPPED: 3}
+        assert [step.to for step in result.fallback_history] == ["none"]
+        listing = await launcher.ports.messages.list(
+            record.campaign_id, status=None, account_id=None, limit=10, cursor=None
+        )
+        assert {message.reason for message in listing.messages} == {"content_policy"}
+
+    async def test_answers_that_were_lost_on_the_way_are_not_sent_twice(self, launcher: Launcher) -> None:
+        await launcher.onlyfans.fault("accept_then_timeout", count=3, hang_s=0)
+        record, handle = await launcher.campaign(6)
+        assert (await handle.result()).outcomes == {MessageStatus.SENT: 6}
+        totals = (await launcher.onlyfans.get("report"))["totals"]
+        assert (totals["accepted"], totals["duplicate_count"]) == (6, 0)
+        assert await launcher.counts(record) == {MessageStatus.SENT: 6}
+
+    async def test_server_errors_and_resets_are_repeated_until_the_message_is_sent(self, launcher: Launcher) -> None:
+        await launcher.onlyfans.fault("server_error", count=3)
+        await launcher.onlyfans.fault("connection_reset", count=2)
+        _, handle = await launcher.campaign(5)
+        assert (await handle.result()).outcomes == {MessageStatus.SENT: 5}
+        assert (await launcher.onlyfans.get("report"))["totals"]["duplicate_count"] == 0
+
+    async def test_throttling_by_the_platform_holds_the_account(self, launcher: Launcher) -> None:
+        await launcher.onlyfans.fault("rate_limited", count=1, retry_after_s=2)
+        _, handle = await launcher.campaign(4)
+        assert (await handle.result()).outcomes == {MessageStatus.SENT: 4}
+
+    async def test_banned_words_fail_the_message_and_nothing_else(self, launcher: Launcher) -> None:
+        await launcher.onlyfans.fault("banned_words", count=1)
+        _, handle = await launcher.campaign(4)
+        assert (await handle.result()).outcomes == {MessageStatus.SENT: 3, MessageStatus.FAILED: 1}
+
+    async def test_a_cost_limit_stops_the_drafting(self, launcher: Launcher) -> None:
+        _, handle = await launcher.campaign(30, maxCost="0.000001")
+        result = await handle.result()
+        assert result.status is CampaignStatus.COMPLETED
+        assert result.reason == "cost_limit_exceeded"
+        assert result.outcomes[MessageStatus.SKIPPED] + result.outcomes[MessageStatus.SENT] == 30
+        assert result.outcomes[MessageStatus.SKIPPED] == 30 - launcher.settings.page_size
+
+    async def test_messages_of_a_terminated_queue_are_brought_back(self, launcher: Launcher) -> None:
+        with launcher.env.auto_time_skipping_disabled():
+            record, handle = await launcher.campaign(15)
+            await progress_until(handle, lambda seen: seen.sent == 10)
+            queue = launcher.env.client.get_workflow_handle(send_queue_id(record.lanes[0].account_id))
+            await queue.terminate("an operator's mistake")
+        assert (await handle.result()).outcomes == {MessageStatus.SENT: 15}
+        assert (await launcher.onlyfans.get("report"))["totals"]["duplicate_count"] == 0
+
+
+@pytest.mark.parametrize("signal", ["pause", "resume", "cancel", "approve", "reject"])
+async def test_signals_work_without_an_argument(launcher: Launcher, signal: str) -> None:
+    with launcher.env.auto_time_skipping_disabled():
+        _, handle = await launcher.campaign(2, compliance="strict")
+        await progress_until(handle, lambda seen: seen.awaiting_review == 2)
+        await handle.signal(signal)
+        await handle.query(CampaignWorkflow.progress)
+        await handle.terminate()
