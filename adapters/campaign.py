@@ -3,7 +3,9 @@
 import base64
 import json
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Any
+from uuid import UUID
 
 from adapters.dynamodb import Dynamo, Item, from_item, to_item, value
 from domain.campaign import AudiencePage, CampaignRecord, CampaignStatus
@@ -32,7 +34,7 @@ class DynamoCampaigns:
             await self._dynamo.call(
                 self._dynamo.client.put_item,
                 TableName=self._table,
-                Item=to_item(record, item="record", kind="record"),
+                Item=to_item(record, item="record", kind="record", createdAt=_sortable(record.created_at)),
                 ConditionExpression="attribute_not_exists(campaignId)",
             )
         except self._dynamo.client.exceptions.ConditionalCheckFailedException:
@@ -94,8 +96,8 @@ class DynamoCampaigns:
         names = {"#key": key, "#created": "createdAt"}
         values: Item = {
             ":key": value(key_value),
-            ":from": value(_instant(filters.created_after, _EARLIEST)),
-            ":to": value(_instant(filters.created_before, _LATEST)),
+            ":from": value(_sortable(filters.created_after) if filters.created_after else _EARLIEST),
+            ":to": value(_sortable(filters.created_before) if filters.created_before else _LATEST),
         }
         conditions: list[str] = []
         for name, wanted in (("status", filters.status), ("type", filters.type)):
@@ -168,23 +170,23 @@ def _page_key(record: CampaignRecord, account_id: str, page: int) -> str:
     return f"page#{record.fingerprint[:16]}#{account_id}#{page:06d}"
 
 
-def _instant(moment: Any, default: str) -> str:
-    if moment is None:
-        return default
-    return str(CampaignFilter(created_after=moment).model_dump(mode="json")["createdAfter"])
+def _sortable(moment: datetime) -> str:
+    """A moment as text of one width, so that the order of texts is the order of moments."""
+    return moment.astimezone(UTC).isoformat(timespec="microseconds")
 
 
 def _cursor(record: CampaignRecord) -> str:
-    created = record.model_dump(mode="json")["createdAt"]
-    return base64.urlsafe_b64encode(json.dumps([record.campaign_id, created]).encode()).decode()
+    return base64.urlsafe_b64encode(json.dumps([record.campaign_id, _sortable(record.created_at)]).encode()).decode()
 
 
 def _start_key(cursor: str, key: str, key_value: str) -> Item:
     try:
         campaign_id, created = json.loads(base64.urlsafe_b64decode(cursor.encode()))
-        start = {"campaignId": str(campaign_id), "item": "record", key: key_value, "createdAt": str(created)}
-    except (ValueError, TypeError) as error:
+        UUID(campaign_id)
+        datetime.fromisoformat(created)
+    except (ValueError, TypeError, AttributeError) as error:
         raise InvalidRequest(
             "this cursor was not issued by this list; start again without it", field="cursor"
         ) from error
+    start = {"campaignId": campaign_id, "item": "record", key: key_value, "createdAt": created}
     return {name: value(text) for name, text in start.items()}

@@ -192,10 +192,9 @@ class DynamoMessages:
             **({"FilterExpression": " AND ".join(filters)} if filters else {}),
             **({"ExpressionAttributeNames": names} if names else {}),
         }
-        if cursor is not None:
-            arguments["ExclusiveStartKey"] = _key(campaign_id, _message_of(cursor))
+        start = None if cursor is None else _key(campaign_id, _message_of(cursor))
         found: list[Message] = []
-        async for item in self._dynamo.query(**arguments):
+        async for item in self._dynamo.query(start=start, **arguments):
             found.append(from_item(Message, item))
             if len(found) > limit:
                 return MessageListing(messages=tuple(found[:limit]), cursor=_cursor(found[limit - 1]))

@@ -115,9 +115,8 @@ class Dynamo:
             else:
                 return
 
-    async def query(self, **arguments: Any) -> AsyncIterator[Item]:
-        """Every item of a query over all its pages."""
-        start: Item | None = None
+    async def query(self, *, start: Item | None = None, **arguments: Any) -> AsyncIterator[Item]:
+        """Every item of a query over all its pages, from behind the key ``start`` on."""
         while True:
             page = await self.call(self.client.query, **arguments, **({"ExclusiveStartKey": start} if start else {}))
             for item in page["Items"]:

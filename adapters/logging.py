@@ -2,7 +2,7 @@
 
 import logging
 import sys
-from collections.abc import MutableMapping
+from collections.abc import Mapping, MutableMapping
 from typing import Any
 
 import structlog
@@ -10,7 +10,9 @@ import structlog
 PERSONAL = frozenset(
     {"text", "texts", "name", "names", "recipient", "recipients", "recipient_id", "brief", "body", "message_text"}
 )
-"""Keys whose values never leave the process; a log call that passes one logs the key alone."""
+"""Keys whose values never leave the process, in either spelling and at any depth; the key alone is logged."""
+
+_PERSONAL_KEYS = frozenset(name.replace("_", "") for name in PERSONAL)
 
 
 def configure(level: str) -> None:
@@ -48,6 +50,16 @@ def configure(level: str) -> None:
 
 
 def _without_personal_data(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    for key in PERSONAL & event.keys():
-        event[key] = "[removed]"
+    for key, value in event.items():
+        event[key] = _cleaned(key, value)
     return event
+
+
+def _cleaned(key: str, value: Any) -> Any:
+    if key.replace("_", "").lower() in _PERSONAL_KEYS:
+        return "[removed]"
+    if isinstance(value, Mapping):
+        return {name: _cleaned(str(name), inner) for name, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_cleaned("", inner) for inner in value]
+    return value

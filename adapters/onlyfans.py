@@ -117,7 +117,7 @@ def _fault_of(error: onlyfansapi.APIStatusError) -> GatewayFault:
             # The first call with this key still runs: its outcome is not known yet.
             return GatewayFault.UNKNOWN_OUTCOME
         case 422:
-            return GatewayFault.BANNED_WORDS if "idempotency" not in code else GatewayFault.INVALID_REQUEST
+            return GatewayFault.BANNED_WORDS if "banned" in code else GatewayFault.INVALID_REQUEST
         case 408 | 502 | 504:
             return GatewayFault.UNKNOWN_OUTCOME
         case status if status >= 500:

@@ -39,7 +39,7 @@ _PROMPTS = Path(__file__).parent / "prompts"
 class _Strict(BaseModel):
     """A response schema in the subset that structured outputs accept: closed objects, every field required."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
 
 class _PlanOutput(_Strict):
@@ -215,7 +215,7 @@ def _usage_of(completion: ChatCompletion) -> Usage:
 
 
 def _translated(error: openai.APIError) -> ProviderError:
-    if isinstance(error, openai.APITimeoutError):
+    if isinstance(error, openai.APITimeoutError) and not _refused_or_reset(error):
         return ProviderError("the provider did not answer in time", fault=ProviderFault.TIMEOUT)
     if isinstance(error, openai.APIStatusError):
         return ProviderError(
@@ -224,6 +224,16 @@ def _translated(error: openai.APIError) -> ProviderError:
             retry_after_s=_retry_after(error),
         )
     return ProviderError("the provider can't be reached", fault=ProviderFault.TRANSIENT)
+
+
+def _refused_or_reset(error: BaseException) -> bool:
+    """The SDK's aiohttp transport reports a refused or reset connection as a time-out; the socket knows better."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, ConnectionError):
+            return True
+        cause = cause.__cause__ or cause.__context__
+    return False
 
 
 def _fault_of(error: openai.APIStatusError) -> ProviderFault:

@@ -6,6 +6,7 @@ Every key of an account carries the hash tag ``{account}``, so the scripts also 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
+from math import ceil
 from pathlib import Path
 from uuid import uuid4
 
@@ -46,7 +47,7 @@ class RedisLimiter:
         limited = [window for window in windows if window.limit is not None]
         arguments: list[str | int] = [lease_id, lease_ms, self._now()]
         for window in limited:
-            arguments += [2, window.limit or 0, int(window.seconds * 1000)]
+            arguments += [2, window.limit or 0, ceil(window.seconds * 1000)]
         with _reachable():
             granted, remaining, retry_after_ms, binding = await self._reserve(
                 keys=[_hold_key(account_id), _log_key(account_id)], args=arguments

@@ -14,7 +14,7 @@ from adapters.settings import Settings
 async def open_redis(settings: Settings) -> AsyncIterator[Redis]:
     """A client that fails fast: whoever calls decides whether to wait, durably, and how long."""
     client = Redis.from_url(
-        settings.redis_url,
+        settings.redis_url.get_secret_value(),
         socket_timeout=2,
         socket_connect_timeout=2,
         retry=Retry(NoBackoff(), 1),

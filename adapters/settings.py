@@ -47,7 +47,7 @@ class Settings(BaseSettings):
     jwt_audience: str = "huntaze-api"
 
     # Redis and DynamoDB
-    redis_url: str = "redis://127.0.0.1:6379/0"
+    redis_url: SecretStr = Field(default=SecretStr("redis://127.0.0.1:6379/0"), description="may hold a password")
     table_prefix: str = "huntaze-"
     store_threads: int = Field(default=16, ge=1, description="boto3 calls in flight in one process")
 
@@ -89,15 +89,13 @@ class Settings(BaseSettings):
                 "HUNTAZE_ENVIRONMENT=production needs HUNTAZE_JWT_ALGORITHM=RS256 and HUNTAZE_JWT_JWKS_URL "
                 "(HS256 with a shared secret is for development only)"
             )
-        missing = [
-            name
-            for name, value in (
-                ("ONLYFANSAPI_API_KEY", self.onlyfans_api_key),
-                ("OPENAI_API_KEY", self.openai_api_key),
-                ("AZURE_OPENAI_API_KEY", self.azure_openai_api_key),
-            )
-            if not value.get_secret_value()
-        ]
+        needed = {
+            "ONLYFANSAPI_API_KEY": self.onlyfans_api_key.get_secret_value(),
+            "OPENAI_API_KEY": self.openai_api_key.get_secret_value(),
+            "AZURE_OPENAI_API_KEY": self.azure_openai_api_key.get_secret_value(),
+            "AZURE_OPENAI_ENDPOINT": self.azure_openai_endpoint,
+        }
+        missing = [name for name, value in needed.items() if not value]
         if missing:
             raise ValueError(f"HUNTAZE_ENVIRONMENT=production needs {', '.join(missing)}")
         return self

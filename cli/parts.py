@@ -43,7 +43,7 @@ _START = "start it (huntaze up brings one)"
 async def redis(settings: Settings) -> list[Finding]:
     """Reachable, and recent enough for the scripts."""
 
-    address = _without_secrets(settings.redis_url)
+    address = _without_secrets(settings.redis_url.get_secret_value())
     try:
         async with open_redis(settings) as client:
             version = (await RedisDependency(client).check())["version"]

@@ -1,6 +1,7 @@
 """Campaigns: what a caller asks for, what is stored, and what a workflow is started with."""
 
 import hashlib
+import json
 from collections.abc import Iterable
 from datetime import datetime
 from decimal import Decimal
@@ -198,7 +199,7 @@ class GenerationInput(Model):
 
 def campaign_id(owner: str, request_key: str) -> str:
     """The id of a request: the same caller with the same key means the same request, always."""
-    return str(uuid5(_CAMPAIGNS, f"{owner}/{request_key}"))
+    return str(uuid5(_CAMPAIGNS, json.dumps([owner, request_key])))
 
 
 def campaign_workflow_id(campaign: str) -> str:
@@ -228,8 +229,8 @@ def campaign_of(workflow_id: str) -> str | None:
 
 def fingerprint(intent: WorkflowIntent) -> str:
     """A digest of what was asked for; the key itself is no part of it. Tells a repetition from a conflict."""
-    body = intent.model_dump_json(exclude={"request_id", "timestamp"})
-    return hashlib.sha256(body.encode()).hexdigest()
+    body = intent.model_dump(mode="json", exclude={"request_id", "timestamp"})
+    return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
 
 
 def duplicate_recipients(intent: WorkflowIntent) -> tuple[tuple[int, int], ...]:

@@ -141,7 +141,7 @@ RULES: tuple[Rule, ...] = (
 )
 
 _WARN_PENALTY = 0.25
-_INVISIBLE = re.compile("[\u00ad\u200b-\u200f\u2060\ufeff]")
+_INVISIBLE_MARKS = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u3164\uffa0" + "".join(map(chr, range(0xFE00, 0xFE10))))
 
 
 @lru_cache(maxsize=1)
@@ -151,7 +151,17 @@ def _compiled() -> tuple[tuple[Rule, re.Pattern[str]], ...]:
 
 def normalise(text: str) -> str:
     """Lower-case text in compatibility form, without invisible characters, so that disguises match too."""
-    return _INVISIBLE.sub("", unicodedata.normalize("NFKC", text)).casefold()
+    # Before, because a hidden sign keeps an accent from its letter; after, because some forms turn into hidden ones.
+    return _visible(unicodedata.normalize("NFKC", _visible(text))).casefold()
+
+
+def _visible(text: str) -> str:
+    return "".join(sign for sign in text if not _is_invisible(sign))
+
+
+def _is_invisible(sign: str) -> bool:
+    """Format characters (joiners, direction marks, tags) and the few marks and letters that show nothing."""
+    return unicodedata.category(sign) == "Cf" or sign in _INVISIBLE_MARKS
 
 
 def check(text: str) -> ComplianceReport:
@@ -162,7 +172,7 @@ def check(text: str) -> ComplianceReport:
         for rule, pattern in _compiled()
         if pattern.search(normalised)
     ]
-    if not text.strip() or len(text) > MAX_TEXT_CHARACTERS:
+    if not normalised.strip() or len(text) > MAX_TEXT_CHARACTERS:
         violations.append(
             Violation(
                 rule_id="text-length",

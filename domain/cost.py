@@ -4,6 +4,7 @@ A price of one US dollar for a million tokens is exactly one micro-dollar a toke
 list prices are micro-dollars already; only the last fraction is rounded, upwards, once per call.
 """
 
+import json
 from collections.abc import Iterable
 from datetime import datetime
 from decimal import ROUND_CEILING, Decimal
@@ -97,7 +98,7 @@ def total(entries: Iterable[CostEntry]) -> CostTotals:
 
 def operation_id(*parts: str) -> UUID:
     """The id of one billable operation, from what makes it one (request, purpose, provider, attempt)."""
-    return uuid5(_OPERATIONS, "/".join(parts))
+    return uuid5(_OPERATIONS, json.dumps(parts))
 
 
 def micros_from_dollars(dollars: Decimal) -> int:

@@ -2,6 +2,7 @@
 
 from datetime import datetime, timedelta
 from enum import StrEnum
+from math import ceil
 from uuid import NAMESPACE_URL, UUID, uuid5
 
 from pydantic import Field
@@ -206,12 +207,12 @@ def after_failure(
     if fault in _PERMANENT:
         return FailureDecision(step=NextStep.FAIL, reason=fault)
     if fault in {GatewayFault.THROTTLED, GatewayFault.SESSION_EXPIRED, GatewayFault.AUTH}:
-        hold = int(retry_after_s * 1000) if retry_after_s is not None else ACCOUNT_HOLD_MS
+        hold = ceil(retry_after_s * 1000) if retry_after_s is not None else ACCOUNT_HOLD_MS
         return FailureDecision(step=NextStep.HOLD_ACCOUNT, reason=fault, delay_ms=hold)
     open_now = outcome_open or fault is GatewayFault.UNKNOWN_OUTCOME
     if not open_now and attempts >= MAX_ATTEMPTS:
         return FailureDecision(step=NextStep.FAIL, reason=f"{fault}_after_{attempts}_attempts")
     delay = backoff_ms(attempts, jitter)
     if retry_after_s is not None:
-        delay = max(delay, int(retry_after_s * 1000))
+        delay = max(delay, ceil(retry_after_s * 1000))
     return FailureDecision(step=NextStep.RETRY, reason=fault, delay_ms=delay)

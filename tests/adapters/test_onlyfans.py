@@ -164,14 +164,12 @@ class TestSend:
         await send(gateway, text=text)
         assert await accepted(onlyfans) == 1
 
-    async def test_an_unknown_key_of_ours_is_a_matter_of_authentication(
-        self, settings: Settings, onlyfans: Simulator
-    ) -> None:
+    async def test_an_unknown_key_of_ours_is_a_matter_of_authentication(self, settings: Settings) -> None:
         changed = settings.model_copy(update={"onlyfans_api_key": SecretStr("invalid")})
         async with open_gateway(changed) as gateway:
             assert (await refusal(gateway)).fault is F.AUTH
 
-    async def test_an_unknown_address_is_an_unknown_recipient(self, settings: Settings, onlyfans: Simulator) -> None:
+    async def test_an_unknown_address_is_an_unknown_recipient(self, settings: Settings) -> None:
         changed = settings.model_copy(update={"onlyfans_base_url": f"{settings.onlyfans_base_url}/nowhere"})
         async with open_gateway(changed) as gateway:
             assert (await refusal(gateway)).fault is F.RECIPIENT_NOT_FOUND

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
+from pydantic import SecretStr
 from redis.asyncio import Redis
 
 from adapters.rate_limit import RedisLimiter
@@ -275,7 +276,7 @@ class TestKeys:
 
 class TestUnreachable:
     async def test_every_call_says_that_nothing_may_be_sent(self, settings: Settings) -> None:
-        away = settings.model_copy(update={"redis_url": "redis://127.0.0.1:9/0"})
+        away = settings.model_copy(update={"redis_url": SecretStr("redis://127.0.0.1:9/0")})
         async with open_redis(away) as nowhere:
             limiter = RedisLimiter(nowhere)
             calls = [

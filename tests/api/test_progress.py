@@ -55,7 +55,7 @@ async def forget(temporal: Client, workflow_id: str) -> None:
     execution = WorkflowExecution(workflow_id=workflow_id)
     request = DeleteWorkflowExecutionRequest(namespace=temporal.namespace, workflow_execution=execution)
     await temporal.workflow_service.delete_workflow_execution(request)
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(120):
         while True:
             try:
                 await temporal.get_workflow_handle(workflow_id).describe()

@@ -83,7 +83,9 @@ class TestNormalise:
     def test_zero_width_spaces_hide_nothing(self, rule: str, text: str) -> None:
         assert rule in broken("\u200b".join(text))
 
-    @pytest.mark.parametrize("spelling", ["Dernie\u0300re chance", "Derni\u00e8re chance"])
+    @pytest.mark.parametrize(
+        "spelling", ["Dernie\u0300re chance", "Derni\u00e8re chance", "Dernie\u200b\u0300re chance"]
+    )
     def test_both_spellings_of_an_accent_are_the_same(self, spelling: str) -> None:
         assert broken(spelling) == {"pressure"}
 
