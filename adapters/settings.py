@@ -29,7 +29,13 @@ class Settings(BaseSettings):
     """Every setting of API, worker and command line. Secrets print as ``**********``."""
 
     model_config = SettingsConfigDict(
-        env_prefix="HUNTAZE_", env_file=".env", extra="ignore", frozen=True, populate_by_name=True
+        env_prefix="HUNTAZE_",
+        env_file=".env",
+        extra="ignore",
+        frozen=True,
+        populate_by_name=True,
+        # The input of a refused start-up is its secrets.
+        hide_input_in_errors=True,
     )
 
     environment: Environment = Environment.DEVELOPMENT

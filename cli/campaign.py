@@ -144,6 +144,25 @@ def messages(
     _show(_call(ask, api, token, directory), as_json, show_messages)
 
 
+@app.command("opt-in")
+def opt_in(
+    account: Annotated[str, typer.Option(help="the account whose owner agrees, acct_…")],
+    level: Annotated[ComplianceName, typer.Option(help="the most relaxed level that its campaigns may ask for")],
+    reason: Annotated[str, typer.Option(help="why less review is right for this account; kept on record")],
+    api: Api = None,
+    token: Token = None,
+    directory: Directory = DIRECTORY,
+    as_json: AsJson = False,
+) -> None:
+    """Record that an account's owner allows campaigns with less review than strict."""
+    body = {"level": level, "reason": reason}
+    path = f"/api/v2/accounts/{account}/autonomy"
+    answer = _call(lambda client: client.put(path, body), api, token, directory, (account,))
+    if not as_json:
+        print(f"{account}: campaigns may be as relaxed as {level}, on record since {answer['grantedAt']}")
+    _show(answer, as_json, None)
+
+
 def _steering(verb: str, summary: str, field: str) -> None:
     """``pause``, ``resume``, ``cancel``, ``approve`` and ``reject`` differ in one word and one field."""
     option = Annotated[str, typer.Option(f"--{field}", help="shown to whoever asks later")]

@@ -170,6 +170,9 @@ MAX_ATTEMPTS = 8
 RETRY_BASE_MS = 1_000
 RETRY_CAP_MS = 120_000
 ACCOUNT_HOLD_MS = 60_000
+MIN_HOLD_MS = 1_000
+"""A platform that throttles and names no time, or 0 s, is not asked again at once."""
+
 KEY_LIFETIME = timedelta(hours=23)
 """The gateway keeps an idempotency key for 24 h; one hour is left for clocks and slow calls."""
 
@@ -207,7 +210,7 @@ def after_failure(
     if fault in _PERMANENT:
         return FailureDecision(step=NextStep.FAIL, reason=fault)
     if fault in {GatewayFault.THROTTLED, GatewayFault.SESSION_EXPIRED, GatewayFault.AUTH}:
-        hold = ceil(retry_after_s * 1000) if retry_after_s is not None else ACCOUNT_HOLD_MS
+        hold = max(MIN_HOLD_MS, ceil(retry_after_s * 1000)) if retry_after_s is not None else ACCOUNT_HOLD_MS
         return FailureDecision(step=NextStep.HOLD_ACCOUNT, reason=fault, delay_ms=hold)
     open_now = outcome_open or fault is GatewayFault.UNKNOWN_OUTCOME
     if not open_now and attempts >= MAX_ATTEMPTS:

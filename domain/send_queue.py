@@ -180,7 +180,11 @@ def apply(queue: SendQueue, report: DeliveryReport, now: datetime) -> tuple[Send
         else:
             batches.append(batch)
     not_before = {key: due for key, due in queue.not_before.items() if key not in ended and due > now}
+    # Nor may a campaign that was resumed or cancelled meanwhile wait for what the round postponed.
+    rechecked = {key for batch in batches if batch.campaign_id in queue.rechecked for key in batch.message_ids}
     for deferred in report.deferred:
+        if deferred.message_id in rechecked:
+            continue
         not_before[deferred.message_id] = now + timedelta(milliseconds=deferred.delay_ms)
     alive = {batch.campaign_id for batch in batches}
     # A campaign that was resumed while the round ran must not be parked by what the round saw before.

@@ -249,6 +249,9 @@ class CampaignWorkflow:
         )
         submitted = await workflow.execute_activity_method(SubmissionActivities.submit_page, request, **policies.STORE)
         self._set_lane(lanes.after_submit(self._lane(account_id), page, batch, submitted.count))
+        if self._state.status is CampaignStatus.CANCELLING:
+            # The batch arrived behind the wake-up call that came with the cancellation.
+            await self._wake_queue(account_id)
 
     async def _close(self, account_id: str) -> None:
         lane = self._lane(account_id)

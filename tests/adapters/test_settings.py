@@ -23,6 +23,8 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     """An environment of this test alone, complete for production."""
     for name in Settings.model_fields:
         monkeypatch.delenv(f"HUNTAZE_{name.upper()}", raising=False)
+    for name in ("LEGACY_BASE_URL", "OPENAI_BASE_URL", "OPENAI_API_VERSION"):
+        monkeypatch.delenv(name, raising=False)
     for name, value in PRODUCTION.items():
         monkeypatch.setenv(name, value)
     return monkeypatch

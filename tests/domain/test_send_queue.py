@@ -144,6 +144,8 @@ class QueueMachine(RuleBasedStateMachine):
             self.ended[self.campaign[end.message_id], batch, end.status] += 1
             self.due.pop(end.message_id, None)
         for wait in report.deferred:
+            if self.campaign[wait.message_id] in self.rechecked:
+                continue
             self.due[wait.message_id] = self.now + timedelta(milliseconds=wait.delay_ms)
         alive = {self.campaign[key] for key in self.waiting}
         self.paused = (self.paused | (set(report.paused_campaigns) - self.rechecked)) & alive

@@ -87,24 +87,22 @@ class TestSteering:
         assert (await handle.result()).outcomes == {MessageStatus.SENT: 7}
         assert await launcher.counts(record) == {MessageStatus.SENT: 7}
 
-    async def test_a_cancellation_ends_everything_that_was_not_sent(self, launcher: Launcher) -> None:
-        with launcher.env.auto_time_skipping_disabled():
-            record, handle = await launcher.campaign(40)
-            await progress_until(handle, lambda seen: seen.sent == 10)
-            await handle.signal("cancel")
-            result = await handle.result()
+    async def test_a_cancellation_ends_everything_that_was_not_sent(self, live: Launcher) -> None:
+        record, handle = await live.campaign(40)
+        await progress_until(handle, lambda seen: seen.sent == 10)
+        await handle.signal("cancel")
+        result = await handle.result()
         assert result.status is CampaignStatus.CANCELLED
         assert result.outcomes == {MessageStatus.SENT: 10, MessageStatus.CANCELLED: 30}
-        assert (await launcher.onlyfans.get("report"))["totals"]["accepted"] == 10
-        assert await launcher.counts(record) == {MessageStatus.SENT: 10, MessageStatus.CANCELLED: 30}
+        assert (await live.onlyfans.get("report"))["totals"]["accepted"] == 10
+        assert await live.counts(record) == {MessageStatus.SENT: 10, MessageStatus.CANCELLED: 30}
 
-    async def test_a_cancellation_during_an_outage_of_both_providers_ends_at_once(self, launcher: Launcher) -> None:
-        await launcher.ai.fault("server_error")
-        with launcher.env.auto_time_skipping_disabled():
-            _, handle = await launcher.campaign(5)
-            await progress_until(handle, lambda seen: seen.status is CampaignStatus.RUNNING)
-            await handle.signal("cancel")
-            result = await handle.result()
+    async def test_a_cancellation_during_an_outage_of_both_providers_ends_at_once(self, live: Launcher) -> None:
+        await live.ai.fault("server_error")
+        _, handle = await live.campaign(5)
+        await progress_until(handle, lambda seen: seen.status is CampaignStatus.RUNNING)
+        await handle.signal("cancel")
+        result = await handle.result()
         assert result.outcomes == {MessageStatus.CANCELLED: 5}
 
 
@@ -139,12 +137,11 @@ class TestReview:
         assert (await handle.result()).outcomes == {MessageStatus.SENT: 26}
         assert await launcher.counts(record) == {MessageStatus.SENT: 26}
 
-    async def test_cancelling_ends_drafts_that_wait_for_review(self, launcher: Launcher) -> None:
-        with launcher.env.auto_time_skipping_disabled():
-            _, handle = await launcher.campaign(30, compliance="strict")
-            await progress_until(handle, lambda seen: seen.awaiting_review > 0)
-            await handle.signal("cancel")
-            result = await handle.result()
+    async def test_cancelling_ends_drafts_that_wait_for_review(self, live: Launcher) -> None:
+        _, handle = await live.campaign(30, compliance="strict")
+        await progress_until(handle, lambda seen: seen.awaiting_review > 0)
+        await handle.signal("cancel")
+        result = await handle.result()
         assert result.outcomes == {MessageStatus.CANCELLED: 30}
 
 
