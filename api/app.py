@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
+from fastapi_offline import FastAPIOffline
 
 from adapters.bootstrap import open_ports
 from adapters.logging import configure
@@ -28,7 +29,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     """The application; its connections open with its lifespan, the one to Temporal at the first request for it."""
     settings = settings or Settings()
     configure(settings.log_level)
-    app = FastAPI(
+    # Its pages bring their scripts along instead of loading them from a public network.
+    app = FastAPIOffline(
         title="Huntaze hybrid orchestrator",
         version="2.0.0",
         description=_DESCRIPTION,
