@@ -17,9 +17,10 @@ from temporalio.worker import PollerBehaviorAutoscaling, Worker
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
 from activities.campaign import CampaignActivities
-from activities.delivery import DeliveryActivities, SubmissionActivities
+from activities.delivery import DeliveryActivities
 from activities.provider import ProviderActivities
 from activities.review import ReviewActivities
+from activities.send_queue import SubmissionActivities
 from adapters.bootstrap import Ports, open_ports
 from adapters.logging import configure
 from adapters.settings import Settings

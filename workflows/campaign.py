@@ -10,9 +10,9 @@ from temporalio.exceptions import ActivityError, ApplicationError
 
 with workflow.unsafe.imports_passed_through():
     from activities.campaign import CampaignActivities, CloseLane, StatusChange
-    from activities.delivery import Resubmit, SubmissionActivities, SubmitPage
     from activities.provider import DraftPage, PlanCampaign, ProviderActivities
     from activities.review import DecidePage, ReviewActivities
+    from activities.send_queue import Resubmit, SubmissionActivities, SubmitPage
     from domain import lane as lanes
     from domain.campaign import CampaignStatus, ControlRequest
     from domain.delivery import MessageStatus, send_queue_id
