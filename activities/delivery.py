@@ -20,7 +20,7 @@ from domain.delivery import (
     after_failure,
     needs_read_back,
 )
-from domain.errors import DependencyUnavailable, GatewayError, GatewayFault, NotFound
+from domain.errors import DependencyUnavailable, GatewayError, GatewayFault
 from domain.ports import CampaignStore, Gateway, Limiter, MessageStore
 from domain.rate_limit import Window
 from domain.send_queue import (
@@ -111,8 +111,14 @@ class DeliveryActivities:
             records = await self._records(request.candidates)
             messages = await self._stored(request.candidates)
             sendable: list[Message] = []
-            for message in messages:
-                status = records[message.campaign_id].status
+            for candidate in request.candidates:
+                message = messages.get(candidate.message_id)
+                record = records.get(candidate.campaign_id)
+                if message is None or record is None:
+                    # Erased meanwhile: there is nothing to send, and the queue of the account must go on.
+                    found.settled.append(Settled(message_id=candidate.message_id, status=MessageStatus.CANCELLED))
+                    continue
+                status = record.status
                 if message.status.is_terminal:
                     found.settle(message, message.status)
                 elif status is CampaignStatus.PAUSED:
@@ -148,7 +154,7 @@ class DeliveryActivities:
             return
         started = await self._messages.begin_send(message, datetime.now(UTC))
         if started is not StartOutcome.STARTED:
-            await self._limiter.release(message.account_id, lease_id)
+            await self._release(message.account_id, lease_id)
             await self._not_started(message, started, found)
             return
         await self._send(message, record, lease_id, found)
@@ -276,17 +282,15 @@ class DeliveryActivities:
         records: dict[str, CampaignRecord] = {}
         for campaign_id in {candidate.campaign_id for candidate in candidates}:
             record = await self._campaigns.get(campaign_id)
-            if record is None:
-                raise NotFound(f"campaign {campaign_id} is not in the store")
-            records[campaign_id] = record
+            if record is not None:
+                records[campaign_id] = record
         return records
 
-    async def _stored(self, candidates: Sequence[Candidate]) -> list[Message]:
-        """The candidates' messages, in the candidates' order."""
+    async def _stored(self, candidates: Sequence[Candidate]) -> dict[UUID, Message]:
         by_campaign: dict[str, list[Candidate]] = {}
         for candidate in candidates:
             by_campaign.setdefault(candidate.campaign_id, []).append(candidate)
         stored: dict[UUID, Message] = {}
         for campaign_id, group in by_campaign.items():
             stored |= await self._messages.get_many(campaign_id, [candidate.message_id for candidate in group])
-        return [stored[candidate.message_id] for candidate in candidates]
+        return stored

@@ -286,6 +286,7 @@ def _addresses(port: Mapping[str, int], parts: frozenset[str]) -> dict[str, str]
         ("api", "API docs", f"{ports.url(port['api'])}/docs"),
         ("api", "API", f"{ports.url(port['api'])}/api/v2"),
         ("temporal", "Temporal UI", ports.url(port["temporal-ui"])),
+        ("temporal", "Temporal", f"{ports.HOST}:{port['temporal']}"),
         ("onlyfans", "OnlyFans simulator", ports.url(port["onlyfans"])),
         ("ai", "AI simulator", ports.url(port["ai"])),
         ("legacy", "legacy system", ports.url(port["legacy"])),
