@@ -3,8 +3,10 @@
 from datetime import timedelta
 
 import pytest
-from temporalio.client import WorkflowExecutionStatus
+from temporalio.client import WorkflowExecutionStatus, WorkflowFailureError
+from temporalio.exceptions import ApplicationError
 
+from adapters.bootstrap import open_tables
 from domain.campaign import CampaignStatus, ControlRequest
 from domain.delivery import MessageStatus, send_queue_id
 from domain.provider import Provider, ProviderUsed
@@ -208,6 +210,25 @@ class TestFailures:
         assert result.reason == "cost_limit_exceeded"
         assert result.outcomes[MessageStatus.SKIPPED] + result.outcomes[MessageStatus.SENT] == 30
         assert result.outcomes[MessageStatus.SKIPPED] == 30 - launcher.settings.page_size
+
+    async def test_a_campaign_whose_messages_vanish_is_never_called_completed(self, launcher: Launcher) -> None:
+        with launcher.env.auto_time_skipping_disabled():
+            record, handle = await launcher.campaign(12)
+            await progress_until(handle, lambda seen: seen.sent == 10)
+            listing = await launcher.ports.messages.list(
+                record.campaign_id, status=MessageStatus.QUEUED, account_id=None, limit=10, cursor=None
+            )
+            async with open_tables(launcher.settings) as tables:
+                for message in listing.messages:
+                    key = {"campaignId": {"S": record.campaign_id}, "messageId": {"S": str(message.message_id)}}
+                    await tables.call(tables.client.delete_item, TableName=tables.table("messages"), Key=key)
+        with pytest.raises(WorkflowFailureError) as failure:
+            await handle.result()
+        assert isinstance(failure.value.cause, ApplicationError)
+        assert failure.value.cause.type == "closing_identity_violated"
+        stored = await launcher.ports.campaigns.get(record.campaign_id)
+        assert stored is not None
+        assert (stored.status, stored.status_reason) == (CampaignStatus.FAILED, "closing_identity_violated")
 
     async def test_messages_of_a_terminated_queue_are_brought_back(self, launcher: Launcher) -> None:
         with launcher.env.auto_time_skipping_disabled():
