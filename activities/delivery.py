@@ -4,6 +4,8 @@ import asyncio
 import random
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from time import monotonic
+from typing import NamedTuple
 from uuid import UUID
 
 from temporalio import activity
@@ -36,6 +38,12 @@ SHORT_WAIT_MS = 1_000
 
 STORE_AWAY_WAIT_MS = 5_000
 
+LEASE_MARGIN_S = 1.0
+"""A call ends this long before its slot stops counting, so that what is on the wire still arrives inside it."""
+
+UNREADABLE = frozenset({GatewayFault.RECIPIENT_NOT_FOUND, GatewayFault.INVALID_REQUEST})
+"""Answers to reading a chat that will not change by asking again."""
+
 _NOTHING_ARRIVED = frozenset(
     {
         GatewayFault.THROTTLED,
@@ -47,6 +55,11 @@ _NOTHING_ARRIVED = frozenset(
     }
 )
 """Refusals: the platform took no message, so the slot is given back."""
+
+
+class _Lease(NamedTuple):
+    id: str
+    left_s: float
 
 
 class _Round:
@@ -149,6 +162,7 @@ class DeliveryActivities:
             )
             found.settle(message, MessageStatus.SKIPPED)
             return
+        reserving_since = monotonic()
         lease_id = await self._reserve(message.account_id, found)
         if lease_id is None:
             return
@@ -157,23 +171,33 @@ class DeliveryActivities:
             await self._release(message.account_id, lease_id)
             await self._not_started(message, started, found)
             return
-        await self._send(message, record, lease_id, found)
+        # Waiting for a slot makes this earlier than the grant: the lease is never thought longer than it is.
+        left_s = self._lease_ms / 1000 - LEASE_MARGIN_S - (monotonic() - reserving_since)
+        if left_s <= 0:
+            await self._failed(message, GatewayError("too late", fault=GatewayFault.TRANSIENT), lease_id, found)
+            return
+        await self._send(message, record, _Lease(lease_id, left_s), found)
 
-    async def _send(self, message: Message, record: CampaignRecord, lease_id: str, found: _Round) -> None:
+    async def _send(self, message: Message, record: CampaignRecord, lease: _Lease, found: _Round) -> None:
         try:
-            delivered = await self._gateway.send(
-                account_id=message.account_id,
-                recipient_id=message.recipient_id,
-                text=message.text,
-                key=message.message_id,
-                screening=SCREENING[record.compliance_level],
-            )
+            async with asyncio.timeout(lease.left_s):
+                delivered = await self._gateway.send(
+                    account_id=message.account_id,
+                    recipient_id=message.recipient_id,
+                    text=message.text,
+                    key=message.message_id,
+                    screening=SCREENING[record.compliance_level],
+                )
+        except TimeoutError:
+            unknown = GatewayError("no answer within the lease", fault=GatewayFault.UNKNOWN_OUTCOME)
+            await self._failed(message, unknown, lease.id, found)
+            return
         except GatewayError as error:
-            await self._failed(message, error, lease_id, found)
+            await self._failed(message, error, lease.id, found)
             return
         await self._messages.record_sent(message, delivered, datetime.now(UTC))
         found.settle(message, MessageStatus.SENT)
-        await self._confirm(message.account_id, lease_id)
+        await self._confirm(message.account_id, lease.id)
 
     async def _failed(self, message: Message, error: GatewayError, lease_id: str, found: _Round) -> None:
         outcome_open = message.status is MessageStatus.SENDING
@@ -196,7 +220,7 @@ class DeliveryActivities:
             found.settle(message, MessageStatus.FAILED)
             return
         if not outcome_open and error.fault is not GatewayFault.UNKNOWN_OUTCOME:
-            await self._messages.record_unsent(message, decision.reason, now)
+            await self._messages.record_unsent(message, decision.reason, now, attempts=message.attempts + 1)
         await self._wait(message, decision, found)
 
     async def _wait(self, message: Message, decision: FailureDecision, found: _Round) -> None:
@@ -242,7 +266,7 @@ class DeliveryActivities:
                 # The last attempt may still arrive: look again when it no longer can.
                 found.defer(message, self._lease_ms)
                 return
-            await self._messages.record_unsent(message, "cancelled", datetime.now(UTC))
+            await self._messages.record_unsent(message, "cancelled", datetime.now(UTC), attempts=message.attempts)
         await self._messages.transition(
             message.campaign_id, [message.message_id], MessageStatus.CANCELLED, reason="campaign_cancelled"
         )
@@ -256,8 +280,18 @@ class DeliveryActivities:
                 text=message.text,
                 since=message.first_attempt_at or message.updated_at,
             )
-        except GatewayError:
-            found.defer(message, STORE_AWAY_WAIT_MS)
+        except GatewayError as error:
+            if error.fault in UNREADABLE:
+                # The chat is gone: what became of the message can't be learnt any more.
+                await self._messages.transition(
+                    message.campaign_id,
+                    [message.message_id],
+                    MessageStatus.FAILED,
+                    reason=f"outcome_unknown:{error.fault}",
+                )
+                found.settle(message, MessageStatus.FAILED)
+            else:
+                found.defer(message, STORE_AWAY_WAIT_MS)
             return True
         if delivered is None:
             return False

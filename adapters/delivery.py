@@ -141,12 +141,19 @@ class DynamoMessages:
             },
         )
 
-    async def record_unsent(self, message: Message, reason: str, now: datetime) -> None:
-        await self._leave_sending(
-            message,
+    async def record_unsent(self, message: Message, reason: str, now: datetime, *, attempts: int) -> None:
+        update = self._update(
+            message.campaign_id,
+            message.message_id,
             "SET #status = :target, reason = :reason, updatedAt = :now",
-            {":target": str(MessageStatus.QUEUED), ":reason": reason, ":now": _iso(now)},
+            [MessageStatus.SENDING],
+            {":target": str(MessageStatus.QUEUED), ":reason": reason, ":now": _iso(now), ":attempts": attempts},
         )
+        update["ConditionExpression"] += " AND attempts = :attempts"
+        try:
+            await self._dynamo.call(self._dynamo.client.update_item, **update)
+        except self._dynamo.client.exceptions.ConditionalCheckFailedException:
+            return
 
     async def count_by_status(self, campaign_id: str, account_id: str | None = None) -> dict[MessageStatus, int]:
         counts: dict[MessageStatus, int] = {}

@@ -1,5 +1,7 @@
 """The OnlyFans gateway through its official SDK; its exceptions become ``GatewayError`` here and nowhere else."""
 
+import html
+import re
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
@@ -18,6 +20,8 @@ Screening = Literal["strict_ban", "risky", "replace_soften"]
 
 _CLOCK_TOLERANCE = timedelta(minutes=2)
 """How far the gateway's clock may be behind ours when a chat is read back."""
+
+_TAG = re.compile(r"<[^<>]*>")
 
 _NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 """No connection, hence no request: nothing can have been accepted."""
@@ -67,7 +71,11 @@ class OnlyFansGateway:
                 created = _instant(message.created_at)
                 if created is not None and created < since - _CLOCK_TOLERANCE:
                     return None
-                if message.is_sent_by_me and message.text == text and message.id is not None:
+                if (
+                    message.is_sent_by_me
+                    and plain_text(message.text or "") == plain_text(text)
+                    and message.id is not None
+                ):
                     return Delivered(platform_message_id=str(message.id), created_at=created, replayed=True)
             if not messages or messages[-1].id is None:
                 return None
@@ -90,6 +98,11 @@ async def open_gateway(settings: Settings) -> AsyncIterator[OnlyFansGateway]:
         http_client=DefaultAsyncHttpxClient(timeout=settings.send_timeout_s),
     ) as client:
         yield OnlyFansGateway(client)
+
+
+def plain_text(text: str) -> str:
+    """A text as a reader sees it: the gateway may list as HTML what was sent as plain text."""
+    return " ".join(html.unescape(_TAG.sub(" ", text)).split())
 
 
 def _translated(error: onlyfansapi.APIError) -> GatewayError:

@@ -6,8 +6,15 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import TypedDict, TypeVar
 
-from temporalio.client import Client, WorkflowFailureError, WorkflowHandle, WorkflowQueryFailedError
+from temporalio.client import (
+    Client,
+    WorkflowFailureError,
+    WorkflowHandle,
+    WorkflowQueryFailedError,
+    WorkflowQueryRejectedError,
+)
 from temporalio.common import (
+    QueryRejectCondition,
     SearchAttributeKey,
     SearchAttributePair,
     TypedSearchAttributes,
@@ -48,6 +55,10 @@ class EngineUnavailable(Exception):
             "The workflow engine does not answer at the moment. Nothing is lost: repeat the request, "
             "with the same Idempotency-Key or requestId if it has one."
         )
+
+
+class NotRunning(Conflict):
+    """There is no running workflow behind a campaign that has not ended."""
 
 
 class Engine:
@@ -103,9 +114,10 @@ class Engine:
             except RPCError as error:
                 if error.status is not RPCStatusCode.NOT_FOUND:
                     raise
-                raise Conflict(
-                    "The workflow of this campaign is not running: it has ended, or was never started. "
-                    "In the second case, repeat the request that created it with the same Idempotency-Key."
+                raise NotRunning(
+                    "The workflow of this campaign is not running: it was ended from outside, or never started. "
+                    "Cancel the campaign to make sure that nothing more is sent; if it was never started, repeat "
+                    "the request that created it with the same Idempotency-Key."
                 ) from error
 
     async def progress(self, record: CampaignRecord) -> CampaignProgress | None:
@@ -115,8 +127,13 @@ class Engine:
         try:
             handle = await self._campaign(record)
             async with _answering(QUERY_TIMEOUT):
-                return await handle.query(CampaignWorkflow.progress, rpc_timeout=QUERY_TIMEOUT)
-        except (EngineUnavailable, WorkflowQueryFailedError, RPCError):
+                # A closed workflow would answer with what it knew when it was ended; the store knows better.
+                return await handle.query(
+                    CampaignWorkflow.progress,
+                    reject_condition=QueryRejectCondition.NOT_OPEN,
+                    rpc_timeout=QUERY_TIMEOUT,
+                )
+        except (EngineUnavailable, WorkflowQueryFailedError, WorkflowQueryRejectedError, RPCError):
             return None
 
     async def wait_for_end(self, record: CampaignRecord, timeout_s: float) -> None:

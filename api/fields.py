@@ -11,6 +11,14 @@ from domain.model import Model
 MOST_ERRORS = 50
 """Errors that one answer lists; a body of 100,000 wrong recipients needs no more to be mended."""
 
+_FORMS = {
+    r"^acct_[A-Za-z0-9]{1,64}$": "must be an account of the gateway: acct_ and letters or digits, such as acct_luna",
+    r"^[A-Za-z0-9_-]{1,64}$": "must be a fan's user id: up to 64 letters, digits, _ or -, such as 1002003",
+    r"^[a-z]{2}(-[A-Z]{2})?$": "must be a language such as en or pt-BR",
+    r"^[\x21-\x7e]{1,255}$": "must have between 1 and 255 printable ASCII characters and no spaces",
+}
+"""What to write instead of a pattern that only a programmer can read."""
+
 _PATH_CHARACTERS = 200
 _NAMED = re.compile(r"^([a-z][A-Za-z]*): (.+)$", re.DOTALL)
 
@@ -42,6 +50,8 @@ def _field_error(error: Mapping[str, Any], skip: int) -> FieldError:
             message = "this field is required"
         case "extra_forbidden":
             message = "there is no such field; remove it or correct its spelling"
+        case "string_pattern_mismatch":
+            message = _FORMS.get(str(error["ctx"]["pattern"]), str(error["msg"]))
         case "value_error":
             message = str(error["msg"]).removeprefix("Value error, ")
         case _:

@@ -180,7 +180,7 @@ def _steering(verb: str, summary: str, field: str) -> None:
         body = {field: why} if why else {}
         answer = _call(lambda client: client.post(f"{CAMPAIGNS}/{campaign}/{verb}", body), api, token, directory)
         if not as_json:
-            print(f"{verb}: accepted")
+            print(f"{verb}: accepted; it takes effect in a moment, what follows is the state before it")
         _show(answer, as_json, show_campaign)
 
     app.command(verb, help=summary)(steer)

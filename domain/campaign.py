@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import unicodedata
 from collections.abc import Iterable
 from datetime import datetime
 from decimal import Decimal
@@ -38,6 +39,15 @@ class AudienceMember(RecipientProfile, Request):
     """One recipient as the caller names it; ``accountId`` defaults to the context's account."""
 
     account_id: AccountId | None = None
+
+    @field_validator("name")
+    @classmethod
+    def _readable_name(cls, name: str) -> str:
+        """A name goes into texts and in front of reviewers: nothing in it may hide, turn or mark up what is read."""
+        trimmed = name.strip()
+        if not trimmed or any(sign in "<>" or unicodedata.category(sign) in {"Cc", "Cf"} for sign in trimmed):
+            raise ValueError("must be a readable name, without control characters, invisible signs, < or >")
+        return trimmed
 
 
 class OnlyFansContext(Request):

@@ -112,8 +112,11 @@ class MessageStore(Protocol):
 
     async def record_sent(self, message: Message, delivered: Delivered, now: datetime) -> None: ...
 
-    async def record_unsent(self, message: Message, reason: str, now: datetime) -> None:
-        """sending → queued: the attempt is known to have sent nothing."""
+    async def record_unsent(self, message: Message, reason: str, now: datetime, *, attempts: int) -> None:
+        """sending → queued: the last attempt, the ``attempts``-th, is known to have sent nothing.
+
+        When another attempt was made meanwhile, its outcome counts and nothing changes.
+        """
         ...
 
     async def count_by_status(self, campaign_id: str, account_id: str | None = None) -> dict[MessageStatus, int]:

@@ -17,6 +17,9 @@ ROUND_SIZE = 20
 """Candidates handed to one delivery round: twice the hard ceiling of a minute."""
 
 
+DROP_SIZE = 100
+"""Messages of cancelled campaigns that one round ends."""
+
 WORKFLOW = "SendQueueWorkflow"
 ENQUEUE = "enqueue"
 """Names that clients outside the workflow layer use."""
@@ -108,6 +111,7 @@ class SendQueue(Model):
     batches: tuple[QueuedBatch, ...] = ()
     next_sequence: int = 0
     paused_campaigns: frozenset[str] = frozenset()
+    dropped_campaigns: frozenset[str] = frozenset()
     rechecked: frozenset[str] = Field(default=frozenset(), description="campaigns that changed during a round")
     not_before: dict[UUID, datetime] = Field(default_factory=dict)
     throttled_until: datetime | None = None
@@ -161,6 +165,14 @@ def candidates(queue: SendQueue, now: datetime, size: int = ROUND_SIZE) -> tuple
     return tuple(chosen)
 
 
+def dropped(queue: SendQueue, now: datetime, size: int = DROP_SIZE) -> tuple[Candidate, ...]:
+    """Messages of cancelled campaigns: they need no slot, only an end, and go before everything else."""
+    own = queue.model_copy(
+        update={"batches": tuple(batch for batch in queue.batches if batch.campaign_id in queue.dropped_campaigns)}
+    )
+    return candidates(own, now, size)
+
+
 def apply(queue: SendQueue, report: DeliveryReport, now: datetime) -> tuple[SendQueue, Mapping[str, Receipts]]:
     """The queue after a round, and what each campaign with something to learn is told."""
     ended = {settled.message_id: settled.status for settled in report.settled}
@@ -195,6 +207,7 @@ def apply(queue: SendQueue, report: DeliveryReport, now: datetime) -> tuple[Send
             "not_before": not_before,
             "paused_campaigns": (queue.paused_campaigns | paused_now) & alive,
             "rechecked": frozenset(),
+            "dropped_campaigns": queue.dropped_campaigns & alive,
             "throttled_until": throttled_until,
             "reason": report.reason,
         }
@@ -208,6 +221,14 @@ def apply(queue: SendQueue, report: DeliveryReport, now: datetime) -> tuple[Send
         )
         for campaign_id, batch_receipts in receipts.items()
     }
+
+
+def drop(queue: SendQueue, campaign_id: str) -> SendQueue:
+    """The campaign was cancelled: its messages are ended before anything else is sent."""
+    if all(batch.campaign_id != campaign_id for batch in queue.batches):
+        return queue
+    rechecked = recheck(queue, campaign_id)
+    return rechecked.model_copy(update={"dropped_campaigns": queue.dropped_campaigns | {campaign_id}})
 
 
 def recheck(queue: SendQueue, campaign_id: str) -> SendQueue:
@@ -226,6 +247,8 @@ def recheck(queue: SendQueue, campaign_id: str) -> SendQueue:
 
 def next_wake(queue: SendQueue, now: datetime) -> datetime | None:
     """When to try again without being woken; ``None``: only something new can change anything."""
+    if dropped(queue, now, 1):
+        return now
     if candidates(queue, now, 1):
         if queue.throttled_until is None or queue.throttled_until <= now:
             return now

@@ -52,6 +52,18 @@ class CampaignWorkflow:
 
     @workflow.run
     async def run(self, run: CampaignRun) -> WorkflowResult:
+        """A cancellation by Temporal's own button is the signal ``cancel``: every recipient still gets an end."""
+        work = asyncio.create_task(self._campaign(run))
+        try:
+            return await asyncio.shield(work)
+        except asyncio.CancelledError:
+            if workflow.cancellation_reason() is None:
+                # The worker only lets go of the workflow; another one takes it up again.
+                raise
+            self._want(CampaignStatus.CANCELLING, ControlRequest(reason="cancelled in Temporal"))
+        return await work
+
+    async def _campaign(self, run: CampaignRun) -> WorkflowResult:
         """Plan once, then run all lanes and the steering side by side."""
         steering = asyncio.create_task(self._steer())
         await workflow.wait_condition(lambda: self._state.status is not CampaignStatus.PLANNING)
@@ -133,17 +145,18 @@ class CampaignWorkflow:
             self._update(status=wanted)
             workflow.upsert_search_attributes([STATUS.value_set(str(wanted))])
             if wanted is not CampaignStatus.PAUSED and not started:
-                await self._wake_queues()
+                await self._tell_queues()
 
-    async def _wake_queues(self) -> None:
+    async def _tell_queues(self) -> None:
         # A lane whose first batch is just being handed in may be parked already, so drafts count, not batches.
         busy = [account_id for account_id, lane in self._state.lanes.items() if lane.drafted]
-        await asyncio.gather(*(self._wake_queue(account_id) for account_id in busy))
+        await asyncio.gather(*(self._tell_queue(account_id) for account_id in busy))
 
-    async def _wake_queue(self, account_id: str) -> None:
+    async def _tell_queue(self, account_id: str) -> None:
         queue = workflow.get_external_workflow_handle(send_queue_id(account_id))
+        signal = "drop" if self._state.status is CampaignStatus.CANCELLING else "recheck"
         try:
-            await queue.signal("recheck", self._input.campaign_id)
+            await queue.signal(signal, self._input.campaign_id)
         except ApplicationError:
             # The queue is gone; the resynchronisation of the lane brings its messages back.
             workflow.logger.warning("a send queue could not be woken")
@@ -250,8 +263,8 @@ class CampaignWorkflow:
         submitted = await workflow.execute_activity_method(SubmissionActivities.submit_page, request, **policies.STORE)
         self._set_lane(lanes.after_submit(self._lane(account_id), page, batch, submitted.count))
         if self._state.status is CampaignStatus.CANCELLING:
-            # The batch arrived behind the wake-up call that came with the cancellation.
-            await self._wake_queue(account_id)
+            # The batch arrived behind the call that came with the cancellation.
+            await self._tell_queue(account_id)
 
     async def _close(self, account_id: str) -> None:
         lane = self._lane(account_id)
@@ -305,15 +318,18 @@ class CampaignWorkflow:
         )
         result = await self._reconcile(outcome)
         for _ in range(CLOSING_ATTEMPTS):
-            if ClosingCheck(audience=outcome.audience, outcomes=result.outcomes).balanced:
-                self._update(status=result.status, wanted=result.status)
-                workflow.upsert_search_attributes([STATUS.value_set(str(result.status))])
-                return result
+            if _balanced(outcome, result):
+                break
             await workflow.sleep(CLOSING_PAUSE)
             result = await self._reconcile(outcome)
+        if _balanced(outcome, result):
+            self._update(status=result.status, wanted=result.status)
+            workflow.upsert_search_attributes([STATUS.value_set(str(result.status))])
+            return result
         found = {str(status): number for status, number in result.outcomes.items()}
         workflow.logger.error("the closing identity does not hold", extra={"outcomes": found})
         await self._record(CampaignStatus.FAILED, "closing_identity_violated")
+        workflow.upsert_search_attributes([STATUS.value_set(str(CampaignStatus.FAILED))])
         raise ApplicationError(
             f"{outcome.audience} recipients, but the message store has {found}",
             type="closing_identity_violated",
@@ -360,6 +376,10 @@ class CampaignWorkflow:
 
     def _update(self, **changes: Any) -> None:
         self._state = self._state.model_copy(update=changes)
+
+
+def _balanced(outcome: CampaignOutcome, result: WorkflowResult) -> bool:
+    return ClosingCheck(audience=outcome.audience, outcomes=result.outcomes).balanced
 
 
 def _reason_of(error: ActivityError) -> str:

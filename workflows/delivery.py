@@ -43,8 +43,14 @@ class SendQueueWorkflow:
         return answer
 
     @workflow.signal
+    def drop(self, campaign_id: str) -> None:
+        """A campaign was cancelled: end its messages now, before anything else and whatever the limits say."""
+        self._queue = queues.drop(self._queue, campaign_id)
+        self._woken = True
+
+    @workflow.signal
     def recheck(self, campaign_id: str) -> None:
-        """A campaign was resumed or cancelled: look at it again now, whatever the limits say."""
+        """A campaign was resumed: look at it again now."""
         self._queue = queues.recheck(self._queue, campaign_id)
         self._woken = True
 
@@ -73,7 +79,8 @@ class SendQueueWorkflow:
 
     async def _deliver(self) -> None:
         self._queue = queues.start_round(self._queue)
-        chosen = queues.candidates(self._queue, workflow.now())
+        now = workflow.now()
+        chosen = queues.dropped(self._queue, now) or queues.candidates(self._queue, now)
         if not chosen:
             return
         self._rounds += 1

@@ -1,6 +1,7 @@
 """A single-shot request: one plan, one message or one validation, for a caller who waits."""
 
 from temporalio import workflow
+from temporalio.common import SearchAttributeKey
 from temporalio.exceptions import ActivityError
 
 with workflow.unsafe.imports_passed_through():
@@ -9,6 +10,8 @@ with workflow.unsafe.imports_passed_through():
     from domain.campaign import CampaignStatus, GenerationInput
     from domain.progress import WorkflowResult
     from workflows import policies
+
+STATUS = SearchAttributeKey.for_keyword("HuntazeStatus")
 
 
 @workflow.defn
@@ -19,7 +22,9 @@ class GenerationWorkflow:
     async def run(self, request: GenerationInput) -> WorkflowResult:
         """Ask down the ladder; a request that nobody can answer is recorded as failed."""
         try:
-            return await workflow.execute_activity_method(ProviderActivities.answer, request, **policies.ANSWER)
+            result: WorkflowResult = await workflow.execute_activity_method(
+                ProviderActivities.answer, request, **policies.ANSWER
+            )
         except ActivityError:
             await workflow.execute_activity_method(
                 CampaignActivities.set_status,
@@ -28,4 +33,7 @@ class GenerationWorkflow:
                 ),
                 **policies.STORE,
             )
+            workflow.upsert_search_attributes([STATUS.value_set(str(CampaignStatus.FAILED))])
             raise
+        workflow.upsert_search_attributes([STATUS.value_set(str(result.status))])
+        return result

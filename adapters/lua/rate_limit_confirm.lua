@@ -1,6 +1,6 @@
 -- Times in microseconds of Redis's own clock.
 -- KEYS sorted sets of one account; ARGV[1] lease id, ARGV[2] clock override in us or "" (tests only).
--- The call completed: from now on its slot counts from this moment. A lease never moves later.
+-- The call completed: its slot counts from this moment, whatever the lease had assumed.
 local now
 if ARGV[2] ~= '' then
   now = tonumber(ARGV[2])
@@ -9,6 +9,10 @@ else
   now = t[1] * 1000000 + t[2]
 end
 for _, key in ipairs(KEYS) do
-  redis.call('ZADD', key, 'XX', 'LT', string.format('%.0f', now), ARGV[1])
+  redis.call('ZADD', key, string.format('%.0f', now), ARGV[1])
+  if redis.call('PTTL', key) < 0 then
+    -- The set had expired under a call that took too long; a day is the longest window.
+    redis.call('PEXPIRE', key, 86400000)
+  end
 end
 return 1

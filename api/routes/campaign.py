@@ -10,13 +10,13 @@ from pydantic import Field
 
 from api.body import JsonBody
 from api.dependencies import Caller, EngineNow, PortsNow, SettingsNow, TraceNow, VisibleCampaign
-from api.engine import Engine
+from api.engine import Engine, NotRunning
 from api.examples import INTENT
 from api.intake import accept, request_key
 from api.openapi import Responses, problems
 from api.openapi import body as documented
 from api.views import Accepted, CampaignView, final_result, view
-from domain.campaign import CampaignRecord, ControlRequest, WorkflowIntent
+from domain.campaign import CampaignRecord, CampaignStatus, ControlRequest, WorkflowIntent
 from domain.errors import Conflict
 from domain.model import Request
 from domain.progress import WorkflowResult
@@ -124,7 +124,12 @@ async def cancel(
     record: VisibleCampaign, caller: Caller, ports: PortsNow, engine: EngineNow, body: Control
 ) -> CampaignView:
     """Whatever has not been sent never will be; the result says who got what."""
-    await _signal(record, CampaignWorkflow.cancel, caller.user_id, body, engine)
+    try:
+        await _signal(record, CampaignWorkflow.cancel, caller.user_id, body, engine)
+    except NotRunning:
+        # Nobody else is left to say so; delivery reads this before every send and ends what still waits.
+        await ports.campaigns.set_status(record.campaign_id, CampaignStatus.CANCELLED, "workflow_was_not_running")
+        record = await ports.campaigns.get(record.campaign_id) or record
     return await view(record, ports, engine)
 
 

@@ -16,7 +16,7 @@ from api.openapi import EVENT_STREAM, problems
 from api.views import CampaignPage, CampaignSummary, CampaignView, final_result, view
 from domain.access import Principal
 from domain.campaign import CampaignRecord, CampaignStatus
-from domain.errors import Forbidden
+from domain.errors import Forbidden, InvalidRequest
 from domain.model import Request
 from domain.ports import CampaignFilter
 from domain.progress import CampaignProgress
@@ -54,8 +54,8 @@ class StatusQuery(Request):
             owner=self.owner if caller.is_staff else caller.user_id,
             status=self.status,
             type=self.type,
-            created_after=_utc(self.created_after),
-            created_before=_utc(self.created_before),
+            created_after=_utc(self.created_after, "createdAfter"),
+            created_before=_utc(self.created_before, "createdBefore"),
         )
 
 
@@ -100,7 +100,12 @@ async def _events(record: CampaignRecord, ports: Ports, engine: Engine) -> Async
         await asyncio.sleep(POLL_S)
 
 
-def _utc(moment: datetime | None) -> datetime | None:
+def _utc(moment: datetime | None, field: str) -> datetime | None:
     if moment is None:
         return None
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    try:
+        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    except OverflowError as error:
+        raise InvalidRequest(
+            "this moment is outside of the calendar; use one such as 2026-11-01T00:00:00Z", field=field
+        ) from error

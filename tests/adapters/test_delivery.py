@@ -238,7 +238,7 @@ class TestRecordSent:
 class TestRecordUnsent:
     async def test_it_waits_again_and_remembers_its_attempts(self, store: DynamoMessages, campaign: str) -> None:
         message = await put(store, campaign, S.SENDING, attempts=2, first_attempt_at=NOW)
-        await store.record_unsent(message, "transient", LATER)
+        await store.record_unsent(message, "transient", LATER, attempts=2)
         changed = {"status": S.QUEUED, "reason": "transient", "updated_at": LATER}
         assert await stored(store, message) == message.model_copy(update=changed)
 
@@ -247,7 +247,12 @@ class TestRecordUnsent:
         self, store: DynamoMessages, campaign: str, status: S
     ) -> None:
         message = await put(store, campaign, status)
-        await store.record_unsent(message, "transient", LATER)
+        await store.record_unsent(message, "transient", LATER, attempts=message.attempts)
+        assert await stored(store, message) == message
+
+    async def test_what_a_later_attempt_is_doing_is_left_alone(self, store: DynamoMessages, campaign: str) -> None:
+        message = await put(store, campaign, S.SENDING, attempts=3, first_attempt_at=NOW)
+        await store.record_unsent(message, "transient", LATER, attempts=2)
         assert await stored(store, message) == message
 
 

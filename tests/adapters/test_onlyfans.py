@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 import pytest
 from pydantic import SecretStr
 
-from adapters.onlyfans import OnlyFansGateway, open_gateway
+from adapters.onlyfans import OnlyFansGateway, open_gateway, plain_text
 from adapters.settings import Settings
 from domain.delivery import Delivered
 from domain.errors import GatewayError, GatewayFault
@@ -240,3 +240,12 @@ class TestCheck:
     ) -> None:
         assert (await gateway.check())["address"].rstrip("/") == settings.onlyfans_base_url
         assert await accepted(onlyfans) == 0
+
+
+class TestPlainText:
+    @pytest.mark.parametrize(
+        "listed",
+        ["Hello Maya, 5 < 6 & more", "<p>Hello Maya, 5 &lt; 6 &amp; more</p>", "Hello  Maya,<br />5 &lt; 6 & more"],
+    )
+    def test_what_the_gateway_lists_as_html_is_what_was_sent(self, listed: str) -> None:
+        assert plain_text(listed) == plain_text("Hello Maya, 5 < 6 & more")

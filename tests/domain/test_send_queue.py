@@ -28,6 +28,8 @@ from domain.send_queue import (
     Settled,
     apply,
     candidates,
+    drop,
+    dropped,
     enqueue,
     next_wake,
     recheck,
@@ -316,3 +318,25 @@ class TestNextWake:
         )
         queue, _ = apply(a_queue(a_batch("spring", size=1)), waits, NOW)
         assert next_wake(queue, NOW) == NOW + timedelta(seconds=expected_s)
+
+
+class TestDrop:
+    def test_a_cancelled_campaign_is_ended_before_everything_else_and_despite_the_throttle(self) -> None:
+        queue = a_queue(a_batch("spring", priority=Priority.CRITICAL), a_batch("autumn"))
+        queue = drop(queue.model_copy(update={"throttled_until": NOW + timedelta(minutes=1)}), "autumn")
+        assert {candidate.campaign_id for candidate in dropped(queue, NOW)} == {"autumn"}
+        assert next_wake(queue, NOW) == NOW
+
+    def test_a_campaign_that_has_nothing_here_changes_nothing(self) -> None:
+        queue = a_queue(a_batch("spring"))
+        assert drop(queue, "autumn") == queue
+
+    def test_it_is_forgotten_when_its_messages_have_ended(self) -> None:
+        queue = drop(a_queue(a_batch("spring"), a_batch("autumn")), "autumn")
+        ended = tuple(
+            Settled(message_id=candidate.message_id, status=MessageStatus.CANCELLED)
+            for candidate in dropped(queue, NOW)
+        )
+        after, _ = apply(queue, DeliveryReport(settled=ended), NOW)
+        assert after.dropped_campaigns == frozenset()
+        assert dropped(after, NOW) == ()

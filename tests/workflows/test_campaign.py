@@ -248,3 +248,14 @@ async def test_signals_work_without_an_argument(launcher: Launcher, signal: str)
         await handle.signal(signal)
         await handle.query(CampaignWorkflow.progress)
         await handle.terminate()
+
+
+class TestEndedFromOutside:
+    async def test_temporals_own_cancellation_ends_every_recipient(self, live: Launcher) -> None:
+        record, handle = await live.campaign(14)
+        await progress_until(handle, lambda seen: seen.sent == 10)
+        await handle.cancel()
+        result = await handle.result()
+        assert result.status is CampaignStatus.CANCELLED
+        assert result.outcomes == {MessageStatus.SENT: 10, MessageStatus.CANCELLED: 4}
+        assert await live.counts(record) == {MessageStatus.SENT: 10, MessageStatus.CANCELLED: 4}
