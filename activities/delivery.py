@@ -41,7 +41,7 @@ STORE_AWAY_WAIT_MS = 5_000
 LEASE_MARGIN_S = 1.0
 """A call ends this long before its slot stops counting, so that what is on the wire still arrives inside it."""
 
-UNREADABLE = frozenset({GatewayFault.RECIPIENT_NOT_FOUND, GatewayFault.INVALID_REQUEST})
+UNREADABLE = frozenset({GatewayFault.RECIPIENT_NOT_FOUND, GatewayFault.INVALID_REQUEST, GatewayFault.BANNED_WORDS})
 """Answers to reading a chat that will not change by asking again."""
 
 _NOTHING_ARRIVED = frozenset(

@@ -53,7 +53,7 @@ def code_in(document: Path) -> str:
 
 def commands_in(text: str) -> set[tuple[str, ...]]:
     """``huntaze campaign start …`` as ``("campaign", "start")``, ``huntaze up …`` as ``("up",)``."""
-    words = re.findall(r"(?<![\w./-])(?:\.venv/bin/)?huntaze ([a-z]+)(?: ([a-z]+))?", text)
+    words = re.findall(r"(?<![\w./-])(?:\.venv/bin/)?huntaze ([a-z-]+)(?: ([a-z-]+))?", text)
     return {(first, second) if first == "campaign" and second else (first,) for first, second in words}
 
 

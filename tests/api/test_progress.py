@@ -116,6 +116,22 @@ class TestOneCampaign:
         with pytest.raises(RPCError, match="not found"):
             await handle.describe()
 
+    @pytest.mark.usefixtures("worker")
+    async def test_what_was_terminated_in_temporal_can_still_be_cancelled(
+        self, api: httpx.AsyncClient, temporal: Client, caller: Headers, intent: Intent
+    ) -> None:
+        accepted = await start(api, caller, intent(audience=2))
+        await progress_when(api, caller, accepted["statusUrl"], awaitingReview=2)
+        await temporal.get_workflow_handle(accepted["workflowId"]).terminate()
+        url = f"{CAMPAIGNS}/{accepted['campaignId']}"
+        status = (await api.get(accepted["statusUrl"], headers=caller)).json()
+        assert status["live"] is False
+        assert (await api.post(f"{url}/resume", headers=caller)).status_code == 409
+        cancelled = await api.post(f"{url}/cancel", headers=caller)
+        assert cancelled.status_code == 202
+        assert cancelled.json()["campaign"]["status"] == "cancelled"
+        assert (await api.post(f"{url}/cancel", headers=caller)).status_code == 409
+
     @pytest.mark.parametrize("suffix", ["events", "messages", "pause", "resume", "cancel", "approve", "reject"])
     async def test_of_somebody_else_is_404(
         self, api: httpx.AsyncClient, caller: Headers, account: str, intent: Intent, suffix: str
