@@ -28,7 +28,7 @@ from tests.domain.builders import NOW, an_intent
 ACCOUNTS = ("acct_a", "acct_b", "acct_c")
 ids = st.text("abc12-_", min_size=1, max_size=4)
 members = st.fixed_dictionaries(
-    {"recipientId": ids, "name": st.text(min_size=1, max_size=8)},
+    {"recipientId": ids, "name": st.text(st.characters(categories=["L"]), min_size=1, max_size=8)},
     optional={
         "accountId": st.sampled_from(ACCOUNTS),
         "tier": st.sampled_from(["vip", "standard"]),
