@@ -182,7 +182,7 @@ class CampaignInput(Model):
     max_cost_micros: int | None = None
     page_size: int = Field(ge=1)
     lanes: tuple[Lane, ...]
-    pages_per_run: int = Field(default=500, ge=1, description="pages before continue-as-new")
+    pages_per_run: int = Field(default=500, ge=1, description="actions of lanes before continue-as-new")
 
     @property
     def audience_size(self) -> int:

@@ -232,7 +232,7 @@ def drop(queue: SendQueue, campaign_id: str) -> SendQueue:
 
 
 def recheck(queue: SendQueue, campaign_id: str) -> SendQueue:
-    """The campaign was resumed or cancelled: ask the store again, at once."""
+    """The campaign changed: ask the store again, at once."""
     waiting = {
         message_id for batch in queue.batches if batch.campaign_id == campaign_id for message_id in batch.message_ids
     }
