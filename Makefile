@@ -33,6 +33,14 @@ up: $(STAMP) ## start the embedded stack and keep it running
 test: $(STAMP) ## run the tests
 	@$(BIN)/python -m pytest
 
+.PHONY: chaos
+chaos: $(STAMP) ## run a campaign while servers are killed, and check its promises (about 7 minutes)
+	@$(BIN)/python -m local.chaos
+
+.PHONY: bench
+bench: $(STAMP) ## run the benchmarks and write benchmarks/RESULTS.md
+	@$(BIN)/python -m benchmarks
+
 .PHONY: lint
 lint: $(STAMP) ## lint, formatting, types, layers
 	@$(BIN)/ruff check .

@@ -16,31 +16,41 @@ from temporalio.client import Client
 from temporalio.worker import PollerBehaviorAutoscaling, Worker
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
+from activities.alternative import AlternativeActivities
 from activities.campaign import CampaignActivities
-from activities.delivery import DeliveryActivities
+from activities.delivery import DeliveryActivities, DeliveryPorts
 from activities.provider import ProviderActivities
+from activities.recall import RecallActivities
 from activities.review import ReviewActivities
 from activities.send_queue import SubmissionActivities
 from adapters.bootstrap import Ports, open_ports
 from adapters.logging import configure
 from adapters.settings import Settings
 from adapters.temporal import TemporalSendQueues, connect
-from domain.rate_limit import ACCOUNT_CEILING
 from workflows.campaign import CampaignWorkflow
 from workflows.delivery import SendQueueWorkflow
 from workflows.policies import DELIVERY, GENERATION, ORCHESTRATION, TASK_QUEUES
 from workflows.provider import GenerationWorkflow
+from workflows.recall import RecallWorkflow
 
-WORKFLOWS = (CampaignWorkflow, SendQueueWorkflow, GenerationWorkflow)
+WORKFLOWS = (CampaignWorkflow, SendQueueWorkflow, GenerationWorkflow, RecallWorkflow)
 
 
 def activities(ports: Ports, client: Client, settings: Settings) -> dict[str, Sequence[Callable[..., Any]]]:
     """Every activity by the task queue that serves it."""
+    policy = settings.limit_policy
     campaign = CampaignActivities(
-        ports.campaigns, ports.messages, ports.costs, ports.limiter, windows=(ACCOUNT_CEILING,)
+        ports.campaigns, ports.messages, ports.costs, ports.limiter, ports.accounts, ports.alerts, policy=policy
     )
     review = ReviewActivities(ports.campaigns, ports.messages)
-    submission = SubmissionActivities(ports.campaigns, ports.messages, TemporalSendQueues(client, ORCHESTRATION))
+    submission = SubmissionActivities(
+        ports.campaigns,
+        ports.messages,
+        TemporalSendQueues(client, ORCHESTRATION),
+        ports.limiter,
+        ports.accounts,
+        policy=policy,
+    )
     provider = ProviderActivities(
         ports.campaigns,
         ports.messages,
@@ -50,25 +60,33 @@ def activities(ports: Ports, client: Client, settings: Settings) -> dict[str, Se
         messages_per_call=settings.messages_per_call,
         concurrency=settings.generation_concurrency,
     )
-    delivery = DeliveryActivities(
-        ports.campaigns,
-        ports.messages,
-        ports.limiter,
-        ports.gateway,
-        windows=(ACCOUNT_CEILING,),
+    sending = DeliveryPorts(
+        messages=ports.messages,
+        gate=ports.gate,
+        accounts=ports.accounts,
+        limiter=ports.limiter,
+        gateway=ports.gateway,
+        alerts=ports.alerts,
+        policy=policy,
         lease_ms=settings.lease_ms,
+        send_timeout_s=settings.send_timeout_s,
     )
+    delivery = DeliveryActivities(sending)
+    alternative = AlternativeActivities(ports.campaigns, sending)
+    recall = RecallActivities(ports.campaigns, ports.messages, ports.gateway)
     return {
         ORCHESTRATION: (
             campaign.set_status,
             campaign.close_lane,
             campaign.finish,
+            campaign.report_imbalance,
             review.decide_page,
             submission.submit_page,
             submission.resubmit,
+            submission.outlook,
         ),
         GENERATION: (provider.plan, provider.draft_page, provider.answer),
-        DELIVERY: (delivery.deliver,),
+        DELIVERY: (delivery.deliver, alternative.take, recall.stop, recall.unsend),
     }
 
 

@@ -1,28 +1,33 @@
 """A campaign's record: its status, the end of what will not be sent, and the closing identity."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from pydantic import Field
 from temporalio import activity
 
 from activities.failure import heartbeating, translated
+from domain.alert import Alert, AlertKind, Severity
 from domain.campaign import CampaignStatus
 from domain.delivery import Message, MessageStatus, message_id
 from domain.errors import DependencyUnavailable, NotFound
 from domain.model import AccountId, Model
-from domain.ports import CampaignStore, CostStore, Limiter, MessageStore
+from domain.ports import AccountStore, Alerts, CampaignStore, CostStore, Limiter, MessageStore
 from domain.progress import CampaignOutcome, ClosingCheck, DetailedCosts, WorkflowResult
 from domain.provider import provider_used
-from domain.rate_limit import RateLimitStatus, Window
+from domain.rate_limit import AccountUsage, LimitPolicy, RateLimitStatus, account_windows
 
 
 class StatusChange(Model):
-    """What the store is to know before anything else happens."""
+    """What the store is to know before anything else happens.
+
+    ``revision``: an attempt that was overtaken by a newer change changes nothing. ``None``: the last word.
+    """
 
     campaign_id: str
     status: CampaignStatus
     reason: str = ""
+    revision: int | None = None
 
 
 class CloseLane(Model):
@@ -46,6 +51,13 @@ class Closed(Model):
     counts: dict[MessageStatus, int]
 
 
+class Imbalance(Model):
+    """A campaign whose recipients are not each in one terminal state, as the message store has them."""
+
+    campaign_id: str
+    check: ClosingCheck
+
+
 class CampaignActivities:
     """Methods that keep the record of a campaign."""
 
@@ -55,20 +67,24 @@ class CampaignActivities:
         messages: MessageStore,
         costs: CostStore,
         limiter: Limiter,
+        accounts: AccountStore,
+        alerts: Alerts,
         *,
-        windows: Sequence[Window],
+        policy: LimitPolicy,
     ) -> None:
         self._campaigns = campaigns
         self._messages = messages
         self._costs = costs
         self._limiter = limiter
-        self._windows = windows
+        self._accounts = accounts
+        self._alerts = alerts
+        self._policy = policy
 
     @activity.defn(name="campaign.set_status")
     @translated
     async def set_status(self, change: StatusChange) -> None:
         """Delivery reads this status right before every send: a pause holds from the moment it is stored."""
-        await self._campaigns.set_status(change.campaign_id, change.status, change.reason)
+        await self._campaigns.set_status(change.campaign_id, change.status, change.reason, revision=change.revision)
 
     @activity.defn(name="campaign.close_lane")
     @translated
@@ -124,6 +140,7 @@ class CampaignActivities:
             fallback_count=tally.fallback_count,
             audience=outcome.audience,
             outcomes=counts,
+            alternatives=outcome.alternatives,
             plan=await self._campaigns.plan(outcome.campaign_id),
             reason=outcome.reason,
         )
@@ -132,14 +149,33 @@ class CampaignActivities:
         # The plan may quote the brief: it stays in the store and out of the history.
         return result.model_copy(update={"plan": None})
 
+    @activity.defn(name="campaign.report_imbalance")
+    @translated
+    async def report_imbalance(self, imbalance: Imbalance) -> None:
+        """The closing identity does not hold: a person has to look, once."""
+        found = {str(status): number for status, number in imbalance.check.outcomes.items()}
+        await self._alerts.raise_alert(
+            Alert(
+                alert_id=f"closing-identity-{imbalance.campaign_id}",
+                kind=AlertKind.CLOSING_IDENTITY_VIOLATED,
+                severity=Severity.CRITICAL,
+                at=datetime.now(UTC),
+                detail=f"campaign {imbalance.campaign_id}: {imbalance.check.audience} recipients, but {found}",
+            )
+        )
+
     async def _tightest_limit(self, accounts: Sequence[str]) -> RateLimitStatus | None:
         """Of the campaign's accounts, the one that may send the fewest messages now."""
-        now = datetime.now(UTC)
         try:
-            states = [await self._limiter.status(account, self._windows, now) for account in accounts]
+            states = [await self._limit_of(account) for account in accounts]
         except DependencyUnavailable:
             return None
         return min(states, key=lambda state: state.remaining, default=None)
+
+    async def _limit_of(self, account_id: str) -> RateLimitStatus:
+        now = datetime.now(UTC)
+        limits = await self._accounts.limits(account_id)
+        return _status(await self._limiter.usage(account_id, account_windows(self._policy, limits, now)), now)
 
     async def _end_undrafted_page(self, close: CloseLane, page: int) -> None:
         record = await self._campaigns.get(close.campaign_id)
@@ -166,3 +202,15 @@ class CampaignActivities:
         await self._messages.transition(
             close.campaign_id, [message.message_id for message in messages], close.outcome, reason=close.reason
         )
+
+
+def _status(usage: AccountUsage, now: datetime) -> RateLimitStatus:
+    full = [window for window in usage.windows if window.remaining <= 0]
+    waits_ms = [usage.held_ms] + [window.frees_in_ms or 0 for window in full]
+    throttled = bool(full) or usage.held_ms > 0
+    never = any(window.frees_in_ms is None for window in full)
+    return RateLimitStatus(
+        remaining=0 if throttled else min((window.remaining for window in usage.windows), default=0),
+        reset_time=now + timedelta(milliseconds=max(waits_ms)) if throttled and not never else None,
+        throttled=throttled,
+    )

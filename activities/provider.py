@@ -312,6 +312,7 @@ def _message(
         message_type=record.message_type,
         status=status,
         reason=reason,
+        expires_at=record.delivery.times.expires_at,
         updated_at=datetime.now(UTC),
     )
 

@@ -1,13 +1,23 @@
-"""Handing a campaign's pages to the send queue of an account."""
+"""Handing a campaign's pages to the send queue of an account, and looking whether they would come in time."""
+
+import asyncio
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from uuid import UUID
 
 from pydantic import Field
 from temporalio import activity
 
 from activities.failure import translated
-from domain.delivery import MessageStatus, Priority, message_id
+from domain.alternative import Page, page_eta, too_late
+from domain.campaign import CampaignRecord
+from domain.delivery import Message, MessageStatus, message_id
+from domain.errors import NotFound
 from domain.model import AccountId, Model
-from domain.ports import CampaignStore, MessageStore, SendQueues
-from domain.send_queue import EnqueueBatch
+from domain.ports import AccountStore, CampaignStore, Limiter, MessageStore, SendQueues
+from domain.rate_limit import LimitPolicy
+from domain.schedule import relevant_windows
+from domain.send_queue import ROUND_SIZE, EnqueueBatch, QueueOutlook
 
 
 class SubmitPage(Model):
@@ -17,7 +27,6 @@ class SubmitPage(Model):
     account_id: AccountId
     page: int = Field(ge=0)
     batch: int = Field(ge=0)
-    priority: Priority
 
 
 class Submitted(Model):
@@ -32,7 +41,6 @@ class Resubmit(Model):
     campaign_id: str
     account_id: AccountId
     batches: tuple[int, ...]
-    priority: Priority
 
 
 class Resubmitted(Model):
@@ -42,13 +50,39 @@ class Resubmitted(Model):
     waiting: dict[int, int]
 
 
+class LookAhead(Model):
+    """Would so many more messages of a campaign be sent before its deadline?"""
+
+    campaign_id: str
+    account_id: AccountId
+    messages: int = Field(ge=1)
+
+
+class Ahead(Model):
+    """``late``: why they would come after the deadline; empty if they would not."""
+
+    late: str = ""
+
+
 class SubmissionActivities:
     """The way from a campaign's drafts into the send queue."""
 
-    def __init__(self, campaigns: CampaignStore, messages: MessageStore, queues: SendQueues) -> None:
+    def __init__(
+        self,
+        campaigns: CampaignStore,
+        messages: MessageStore,
+        queues: SendQueues,
+        limiter: Limiter,
+        accounts: AccountStore,
+        *,
+        policy: LimitPolicy,
+    ) -> None:
         self._campaigns = campaigns
         self._messages = messages
         self._queues = queues
+        self._limiter = limiter
+        self._accounts = accounts
+        self._policy = policy
 
     @activity.defn(name="delivery.submit_page")
     @translated
@@ -66,21 +100,15 @@ class SubmissionActivities:
         batch = [key for key in ids if key in stored and stored[key].batch == request.batch]
         waiting = tuple(key for key in batch if not stored[key].status.is_terminal)
         if waiting:
-            await self._queues.enqueue(
-                request.account_id,
-                EnqueueBatch(
-                    campaign_id=request.campaign_id,
-                    batch=request.batch,
-                    priority=request.priority,
-                    message_ids=waiting,
-                ),
-            )
+            record = await self._record(request.campaign_id)
+            await self._queues.enqueue(request.account_id, _batch(record, request.batch, waiting))
         return Submitted(count=len(batch))
 
     @activity.defn(name="delivery.resubmit")
     @translated
     async def resubmit(self, request: Resubmit) -> Resubmitted:
         """A batch that the queue still has stays as it is; one that it lost is there again."""
+        record = await self._record(request.campaign_id)
         outlines = await self._messages.outlines(request.campaign_id, request.account_id)
         counts: dict[MessageStatus, int] = {}
         for outline in outlines:
@@ -93,10 +121,64 @@ class SubmissionActivities:
             )
             waiting[batch] = len(ids)
             if ids:
-                await self._queues.enqueue(
-                    request.account_id,
-                    EnqueueBatch(
-                        campaign_id=request.campaign_id, batch=batch, priority=request.priority, message_ids=ids
-                    ),
-                )
+                await self._queues.enqueue(request.account_id, _batch(record, batch, ids))
         return Resubmitted(counts=counts, waiting=waiting)
+
+    @activity.defn(name="delivery.outlook")
+    @translated
+    async def outlook(self, request: LookAhead) -> Ahead:
+        """From the queue as it is and the limiter's own log; a queue that can't be asked counts as empty."""
+        record = await self._record(request.campaign_id)
+        times = record.delivery.times
+        queue = await self._waiting(request.account_id)
+        limits = await self._accounts.limits(request.account_id)
+        now = datetime.now(UTC)
+        types = {record.message_type, *(message.message_type for message in queue.messages)}
+        windows = relevant_windows(self._policy, limits, now, types)
+        usage = await self._limiter.usage(request.account_id, windows)
+        page = Page(
+            campaign_id=record.campaign_id,
+            priority=record.priority,
+            message_type=record.message_type,
+            messages=request.messages,
+            not_before=times.not_before,
+        )
+        # A long queue takes seconds to simulate: not on the event loop, which also heartbeats.
+        eta = await asyncio.to_thread(page_eta, usage, queue, page, now)
+        return Ahead(late=too_late(times, eta))
+
+    async def _waiting(self, account_id: str) -> QueueOutlook:
+        """The queue without what is being sent at this moment, which the limiter's log, read later, counts already."""
+        queue = await self._queues.outlook(account_id)
+        if queue is None:
+            return QueueOutlook(account_id=account_id, messages=())
+        round_, rest = queue.messages[:ROUND_SIZE], queue.messages[ROUND_SIZE:]
+        by_campaign: dict[str, list[UUID]] = {}
+        for message in round_:
+            by_campaign.setdefault(message.campaign_id, []).append(message.message_id)
+        stored: dict[UUID, Message] = {}
+        for campaign_id, ids in by_campaign.items():
+            stored |= await self._messages.get_many(campaign_id, ids)
+        queued = {key for key, message in stored.items() if message.status is MessageStatus.QUEUED}
+        waiting = tuple(message for message in round_ if message.message_id in queued)
+        return queue.model_copy(update={"messages": (*waiting, *rest)})
+
+    async def _record(self, campaign_id: str) -> CampaignRecord:
+        record = await self._campaigns.get(campaign_id)
+        if record is None:
+            raise NotFound(f"campaign {campaign_id} is not in the store")
+        return record
+
+
+def _batch(record: CampaignRecord, batch: int, ids: Sequence[UUID]) -> EnqueueBatch:
+    times = record.delivery.times
+    return EnqueueBatch(
+        campaign_id=record.campaign_id,
+        batch=batch,
+        priority=record.priority,
+        message_type=record.message_type,
+        message_ids=tuple(ids),
+        not_before=times.not_before,
+        expires_at=times.expires_at,
+        reports=True,
+    )

@@ -4,6 +4,8 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
+from adapters.account import DynamoAccounts
+from adapters.alert import DynamoAlerts
 from adapters.campaign import DynamoCampaigns
 from adapters.cost import DynamoCosts, ListPrices
 from adapters.delivery import DynamoMessages
@@ -14,16 +16,23 @@ from adapters.rate_limit import RedisLimiter
 from adapters.redis import RedisDependency, open_redis
 from adapters.review import DynamoAutonomy
 from adapters.settings import Settings
+from adapters.slot import DynamoSlots
+from adapters.webhook import DynamoInbox
 from domain.ports import (
+    AccountStore,
+    Alerts,
     AutonomyStore,
     CampaignStore,
     CostStore,
+    DeliveryGate,
     Dependency,
     Gateway,
+    Inbox,
     LanguageModel,
     Limiter,
     MessageStore,
     PriceBook,
+    SlotLog,
 )
 from domain.provider import Provider
 
@@ -36,6 +45,11 @@ class Ports:
     messages: MessageStore
     costs: CostStore
     autonomy: AutonomyStore
+    accounts: AccountStore
+    gate: DeliveryGate
+    slots: SlotLog
+    alerts: Alerts
+    inbox: Inbox
     limiter: Limiter
     gateway: Gateway
     models: Mapping[Provider, LanguageModel]
@@ -51,12 +65,19 @@ async def open_ports(settings: Settings) -> AsyncIterator[Ports]:
         redis = await stack.enter_async_context(open_redis(settings))
         gateway = await stack.enter_async_context(open_gateway(settings))
         models = await stack.enter_async_context(open_models(settings))
+        accounts = DynamoAccounts(dynamo)
+        slots = DynamoSlots(dynamo)
         yield Ports(
             campaigns=DynamoCampaigns(dynamo),
             messages=DynamoMessages(dynamo),
             costs=DynamoCosts(dynamo),
             autonomy=DynamoAutonomy(dynamo),
-            limiter=RedisLimiter(redis),
+            accounts=accounts,
+            gate=accounts,
+            slots=slots,
+            alerts=DynamoAlerts(dynamo),
+            inbox=DynamoInbox(dynamo),
+            limiter=RedisLimiter(redis, slots),
             gateway=gateway,
             models=models,
             prices=ListPrices(),

@@ -1,20 +1,21 @@
 """Requests in DynamoDB: record, audience pages, plan and result under one partition each."""
 
-import base64
-import json
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from adapters.dynamodb import Dynamo, Item, from_item, to_item, value
+from adapters.dynamodb import Dynamo, Item, from_cursor, from_item, sortable, to_cursor, to_item, value
 from domain.campaign import AudiencePage, CampaignRecord, CampaignStatus
 from domain.errors import InvalidRequest, NotFound
 from domain.ports import CampaignFilter, CampaignListing
 from domain.progress import WorkflowResult
-from domain.provider import ContentPlan
+from domain.provider import ContentPlan, IntentType
 
 _EARLIEST, _LATEST = "0000", "9999"
+_FINAL = tuple(status for status in CampaignStatus if status.is_final)
+_LAST_REVISION = 10**15
+"""Past every revision that a workflow counts to."""
 
 
 class DynamoCampaigns:
@@ -34,7 +35,7 @@ class DynamoCampaigns:
             await self._dynamo.call(
                 self._dynamo.client.put_item,
                 TableName=self._table,
-                Item=to_item(record, item="record", kind="record", createdAt=_sortable(record.created_at)),
+                Item=to_item(record, item="record", kind="record", createdAt=sortable(record.created_at)),
                 ConditionExpression="attribute_not_exists(campaignId)",
             )
         except self._dynamo.client.exceptions.ConditionalCheckFailedException:
@@ -55,12 +56,20 @@ class DynamoCampaigns:
             raise NotFound(f"campaign {campaign_id} has no audience page {page} for {account_id}")
         return from_item(AudiencePage, item)
 
-    async def set_status(self, campaign_id: str, status: CampaignStatus, reason: str) -> None:
-        await self._dynamo.call(
-            self._dynamo.client.update_item,
-            TableName=self._table,
-            **_status_update(campaign_id, status, reason),
-        )
+    async def set_status(
+        self, campaign_id: str, status: CampaignStatus, reason: str, *, revision: int | None = None
+    ) -> None:
+        update = _status_update(campaign_id, status, reason, revision)
+        try:
+            await self._dynamo.call(
+                self._dynamo.client.update_item,
+                TableName=self._table,
+                ReturnValuesOnConditionCheckFailure="ALL_OLD",
+                **update,
+            )
+        except self._dynamo.client.exceptions.ConditionalCheckFailedException as error:
+            if "Item" not in error.response:
+                raise
 
     async def save_plan(self, campaign_id: str, plan: ContentPlan) -> None:
         await self._put(to_item(plan, campaignId=campaign_id, item="plan"))
@@ -81,7 +90,7 @@ class DynamoCampaigns:
                 {
                     "Update": {
                         "TableName": self._table,
-                        **_status_update(campaign_id, result.status, result.reason),
+                        **_status_update(campaign_id, result.status, result.reason, over_an_end=True),
                     }
                 },
             ]
@@ -96,8 +105,8 @@ class DynamoCampaigns:
         names = {"#key": key, "#created": "createdAt"}
         values: Item = {
             ":key": value(key_value),
-            ":from": value(_sortable(filters.created_after) if filters.created_after else _EARLIEST),
-            ":to": value(_sortable(filters.created_before) if filters.created_before else _LATEST),
+            ":from": value(sortable(filters.created_after) if filters.created_after else _EARLIEST),
+            ":to": value(sortable(filters.created_before) if filters.created_before else _LATEST),
         }
         conditions: list[str] = []
         for name, wanted in (("status", filters.status), ("type", filters.type)):
@@ -105,6 +114,9 @@ class DynamoCampaigns:
                 names[f"#{name}"] = name
                 values[f":{name}"] = value(str(wanted))
                 conditions.append(f"#{name} = :{name}")
+        if filters.type is None:
+            names["#type"], values[":direct"] = "type", value(str(IntentType.DIRECT_MESSAGE))
+            conditions.append("#type <> :direct")
         arguments: dict[str, Any] = {
             "TableName": self._table,
             "IndexName": index,
@@ -112,9 +124,8 @@ class DynamoCampaigns:
             "ExpressionAttributeNames": names,
             "ExpressionAttributeValues": values,
             "ScanIndexForward": False,
+            "FilterExpression": " AND ".join(conditions),
         }
-        if conditions:
-            arguments["FilterExpression"] = " AND ".join(conditions)
         start = None if cursor is None else _start_key(cursor, key, str(key_value))
         return await self._collect(arguments, start, limit)
 
@@ -135,13 +146,7 @@ class DynamoCampaigns:
                 return CampaignListing(campaigns=tuple(found), cursor=None)
 
     async def _get(self, campaign_id: str, item: str) -> dict[str, Any] | None:
-        answer = await self._dynamo.call(
-            self._dynamo.client.get_item,
-            TableName=self._table,
-            Key={"campaignId": value(campaign_id), "item": value(item)},
-            ConsistentRead=True,
-        )
-        return answer.get("Item")
+        return await self._dynamo.get("campaigns", {"campaignId": value(campaign_id), "item": value(item)})
 
     async def _put(self, item: Item) -> None:
         await self._dynamo.call(self._dynamo.client.put_item, TableName=self._table, Item=item)
@@ -152,13 +157,28 @@ def record_key(campaign_id: str) -> Item:
     return {"campaignId": value(campaign_id), "item": value("record")}
 
 
-def _status_update(campaign_id: str, status: CampaignStatus, reason: str) -> Item:
+def _status_update(
+    campaign_id: str, status: CampaignStatus, reason: str, revision: int | None = None, *, over_an_end: bool = False
+) -> Item:
+    """Without a revision the status is the last word: no workflow's write comes after it."""
+    values: dict[str, object] = {
+        ":status": str(status),
+        ":reason": reason,
+        ":revision": _LAST_REVISION if revision is None else revision,
+    }
+    conditions = ["attribute_exists(campaignId)"]
+    if revision is not None:
+        conditions.append("(attribute_not_exists(statusRevision) OR statusRevision < :revision)")
+    if not over_an_end:
+        finals = {f":final{number}": str(final) for number, final in enumerate(_FINAL)}
+        conditions.append(f"NOT #status IN ({', '.join(finals)})")
+        values |= finals
     return {
         "Key": record_key(campaign_id),
-        "UpdateExpression": "SET #status = :status, statusReason = :reason",
-        "ConditionExpression": "attribute_exists(campaignId)",
+        "UpdateExpression": "SET #status = :status, statusReason = :reason, statusRevision = :revision",
+        "ConditionExpression": " AND ".join(conditions),
         "ExpressionAttributeNames": {"#status": "status"},
-        "ExpressionAttributeValues": {":status": value(str(status)), ":reason": value(reason)},
+        "ExpressionAttributeValues": {name: value(raw) for name, raw in values.items()},
     }
 
 
@@ -170,18 +190,13 @@ def _page_key(record: CampaignRecord, account_id: str, page: int) -> str:
     return f"page#{record.fingerprint[:16]}#{account_id}#{page:06d}"
 
 
-def _sortable(moment: datetime) -> str:
-    """A moment as text of one width, so that the order of texts is the order of moments."""
-    return moment.astimezone(UTC).isoformat(timespec="microseconds")
-
-
 def _cursor(record: CampaignRecord) -> str:
-    return base64.urlsafe_b64encode(json.dumps([record.campaign_id, _sortable(record.created_at)]).encode()).decode()
+    return to_cursor([record.campaign_id, sortable(record.created_at)])
 
 
 def _start_key(cursor: str, key: str, key_value: str) -> Item:
     try:
-        campaign_id, created = json.loads(base64.urlsafe_b64decode(cursor.encode()))
+        campaign_id, created = from_cursor(cursor)
         UUID(campaign_id)
         datetime.fromisoformat(created)
     except (ValueError, TypeError, AttributeError) as error:

@@ -1,27 +1,26 @@
 """Messages in DynamoDB: one partition for each campaign, every change of state conditional on the one before."""
 
-import base64
-import json
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from adapters.campaign import record_key
+from adapters.attempt import begin_items, outcome_items
 from adapters.dynamodb import (
     TRANSACTION_ITEMS,
     Dynamo,
     Item,
-    cancellation_reasons,
     chunks,
+    from_cursor,
     from_item,
-    plain,
+    sortable,
+    to_cursor,
     to_item,
     value,
 )
-from domain.campaign import CampaignStatus
-from domain.delivery import Delivered, Message, MessageOutline, MessageStatus, StartOutcome, sources_of
-from domain.errors import InvalidRequest
+from adapters.message import message_key, message_update
+from domain.delivery import Attempt, Message, MessageOutline, MessageStatus, Outcome
+from domain.errors import Conflict, InvalidRequest
 from domain.ports import MessageListing
 
 
@@ -45,8 +44,8 @@ class DynamoMessages:
                 await self.create_many(missing)
 
     async def get_many(self, campaign_id: str, ids: Sequence[UUID]) -> dict[UUID, Message]:
-        items = await self._dynamo.batch_get("messages", [_key(campaign_id, message_id) for message_id in ids])
-        messages = [from_item(Message, item) for item in items]
+        keys = [message_key(campaign_id, message_id) for message_id in dict.fromkeys(ids)]
+        messages = [from_item(Message, item) for item in await self._dynamo.batch_get("messages", keys)]
         return {message.message_id: message for message in messages}
 
     async def transition(
@@ -60,118 +59,131 @@ class DynamoMessages:
         batch: int | None = None,
     ) -> int:
         """A chunk goes in one transaction; what can't make the step is left out and the rest is tried again."""
-        arrived = 0
-        for chunk in chunks(ids, TRANSACTION_ITEMS):
-            pending = chunk
-            while pending:
-                updates = [
-                    self._step(campaign_id, message_id, target, reason, approved_by, batch) for message_id in pending
+        changes: dict[str, object] = {"reason": reason}
+        if approved_by is not None:
+            changes["origin.approvedBy"] = approved_by
+        if batch is not None:
+            changes["batch"] = batch
+        made = await self._dynamo.transact_each(
+            {
+                message_id: [
+                    {"Update": message_update(self._dynamo, message_key(campaign_id, message_id), target, changes)}
                 ]
-                try:
-                    await self._dynamo.transact(updates)
-                    arrived += len(pending)
-                    break
-                except self._dynamo.client.exceptions.TransactionCanceledException as error:
-                    refused = [reason.get("Code") == "ConditionalCheckFailed" for reason in cancellation_reasons(error)]
-                    if not any(refused):
-                        raise
-                    stuck = [message_id for message_id, no in zip(pending, refused, strict=True) if no]
-                    stored = await self.get_many(campaign_id, stuck)
-                    arrived += sum(message.status is target for message in stored.values())
-                    pending = [message_id for message_id, no in zip(pending, refused, strict=True) if not no]
-        return arrived
+                for message_id in ids
+            }
+        )
+        stuck = [message_id for message_id in ids if message_id not in made]
+        stored = await self.get_many(campaign_id, stuck)
+        return len(made) + sum(message.status is target for message in stored.values())
 
     async def outlines(self, campaign_id: str, account_id: str) -> list[MessageOutline]:
-        return [
-            from_item(MessageOutline, item)
-            async for item in self._dynamo.query(
-                TableName=self._table,
-                KeyConditionExpression="campaignId = :campaign",
-                FilterExpression="accountId = :account",
-                ProjectionExpression="messageId, page, #status, reason, #batch",
-                ExpressionAttributeNames={"#status": "status", "#batch": "batch"},
-                ExpressionAttributeValues={":campaign": value(campaign_id), ":account": value(account_id)},
-                ConsistentRead=True,
-            )
-        ]
+        return [from_item(MessageOutline, item) async for item in self._standings(campaign_id, account_id)]
 
-    async def begin_send(self, message: Message, now: datetime) -> StartOutcome:
-        check = {
-            "ConditionCheck": {
-                "TableName": self._dynamo.table("campaigns"),
-                "Key": record_key(message.campaign_id),
-                "ConditionExpression": "#status = :running",
-                "ExpressionAttributeNames": {"#status": "status"},
-                "ExpressionAttributeValues": {":running": value(str(CampaignStatus.RUNNING))},
-                "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
-            }
-        }
-        update = self._update(
-            message.campaign_id,
-            message.message_id,
-            "SET #status = :target, attempts = if_not_exists(attempts, :zero) + :one, "
-            "firstAttemptAt = if_not_exists(firstAttemptAt, :now), updatedAt = :now",
-            sources_of(MessageStatus.SENDING),
-            {":target": str(MessageStatus.SENDING), ":zero": 0, ":one": 1, ":now": _iso(now)},
-        )
-        try:
-            await self._dynamo.transact([check, {"Update": update}])
-        except self._dynamo.client.exceptions.TransactionCanceledException as error:
-            campaign, own = cancellation_reasons(error)
-            if campaign.get("Code") == "ConditionalCheckFailed":
-                return _why_not(campaign.get("Item") or {})
-            if own.get("Code") == "ConditionalCheckFailed":
-                return StartOutcome.NOT_SENDABLE
-            raise
-        return StartOutcome.STARTED
-
-    async def record_sent(self, message: Message, delivered: Delivered, now: datetime) -> None:
-        """Idempotent: a message that is sent already stays as it is."""
-        await self._leave_sending(
-            message,
-            "SET #status = :target, platformMessageId = :platform, sentAt = :sent, cancelSeconds = :seconds, "
-            "updatedAt = :now, reason = :none",
-            {
-                ":target": str(MessageStatus.SENT),
-                ":platform": delivered.platform_message_id,
-                ":sent": _iso(delivered.created_at or now),
-                ":seconds": delivered.cancel_seconds,
-                ":now": _iso(now),
-                ":none": "",
-            },
+    async def begin_sends(self, attempts: Sequence[Attempt], now: datetime) -> frozenset[UUID]:
+        """A message that somebody else has begun to send since it was read does not make the step."""
+        return await self._dynamo.transact_each(
+            {attempt.message.message_id: begin_items(self._dynamo, attempt, now) for attempt in attempts}
         )
 
-    async def record_unsent(self, message: Message, reason: str, now: datetime, *, attempts: int) -> None:
-        update = self._update(
-            message.campaign_id,
-            message.message_id,
-            "SET #status = :target, reason = :reason, updatedAt = :now",
-            [MessageStatus.SENDING],
-            {":target": str(MessageStatus.QUEUED), ":reason": reason, ":now": _iso(now), ":attempts": attempts},
+    async def settle(self, outcomes: Sequence[Outcome]) -> None:
+        """Raises when a receipt is for a message that was not on its way, after everything else is stored."""
+        together: dict[UUID, Outcome] = {}
+        for outcome in outcomes:
+            # A transaction takes each message once.
+            if outcome.attempt.message.message_id in together:
+                await self._settle(together)
+                together = {}
+            together[outcome.attempt.message.message_id] = outcome
+        await self._settle(together)
+
+    async def _settle(self, outcomes: Mapping[UUID, Outcome]) -> None:
+        made = await self._dynamo.transact_each(
+            {message_id: outcome_items(self._dynamo, outcome) for message_id, outcome in outcomes.items()}
         )
-        update["ConditionExpression"] += " AND attempts = :attempts"
+        for message_id, outcome in outcomes.items():
+            if outcome.status is MessageStatus.SENT and message_id not in made:
+                campaign_id = outcome.attempt.message.campaign_id
+                stored = (await self.get_many(campaign_id, [message_id])).get(message_id)
+                if stored is None or not stored.status.is_terminal:
+                    raise RuntimeError(f"message {message_id} arrived, but was not on its way")
+
+    async def record_recalled(self, message: Message, now: datetime) -> None:
+        """Raises ``Conflict`` for a message that was not sent."""
+        key = message_key(message.campaign_id, message.message_id)
+        update = message_update(self._dynamo, key, MessageStatus.RECALLED, {"updatedAt": sortable(now)})
         try:
             await self._dynamo.call(self._dynamo.client.update_item, **update)
+        except self._dynamo.client.exceptions.ConditionalCheckFailedException as error:
+            stored = (await self.get_many(message.campaign_id, [message.message_id])).get(message.message_id)
+            if stored is None or stored.status is not MessageStatus.RECALLED:
+                raise Conflict("only a message that was sent can be recalled") from error
+
+    async def dead_letters(self, account_id: str, *, limit: int, cursor: str | None) -> MessageListing:
+        """By the time of the last attempt; a message appears here, and leaves, about a second late."""
+        start = None if cursor is None else _dead_letter_of(cursor, account_id)
+        return await _listing(self._dead_letters(account_id, start, Limit=limit + 1), limit, _dead_letter_cursor)
+
+    async def dead_letter(self, account_id: str, message_id: UUID) -> Message | None:
+        found = self._dead_letters(
+            account_id,
+            None,
+            FilterExpression="messageId = :message",
+            values={":message": value(str(message_id))},
+        )
+        async for indexed in found:
+            item = await self._dynamo.get("messages", message_key(indexed["campaignId"]["S"], message_id))
+            if item is not None and "deadLetterOf" in item:
+                return from_item(Message, item)
+        return None
+
+    def _dead_letters(
+        self, account_id: str, start: Item | None, values: Item | None = None, **arguments: Any
+    ) -> AsyncIterator[Item]:
+        return self._dynamo.query(
+            start=start,
+            TableName=self._table,
+            IndexName="dead_letters",
+            KeyConditionExpression="deadLetterOf = :account",
+            ExpressionAttributeValues={":account": value(account_id), **(values or {})},
+            ScanIndexForward=False,
+            **arguments,
+        )
+
+    async def close_dead_letter(self, message: Message, note: str) -> bool:
+        """The note is kept beside the reason, as ``closedBecause``."""
+        try:
+            await self._dynamo.call(
+                self._dynamo.client.update_item,
+                TableName=self._table,
+                Key=message_key(message.campaign_id, message.message_id),
+                UpdateExpression="SET closedBecause = :note REMOVE deadLetterOf",
+                ConditionExpression="attribute_exists(deadLetterOf)",
+                ExpressionAttributeValues={":note": value(note)},
+            )
         except self._dynamo.client.exceptions.ConditionalCheckFailedException:
-            return
+            return False
+        return True
 
     async def count_by_status(self, campaign_id: str, account_id: str | None = None) -> dict[MessageStatus, int]:
         counts: dict[MessageStatus, int] = {}
-        arguments: dict[str, Any] = {
-            "TableName": self._table,
-            "KeyConditionExpression": "campaignId = :campaign",
-            "ExpressionAttributeValues": {":campaign": value(campaign_id)},
-            "ExpressionAttributeNames": {"#status": "status"},
-            "ProjectionExpression": "#status",
-            "ConsistentRead": True,
-        }
-        if account_id is not None:
-            arguments["FilterExpression"] = "accountId = :account"
-            arguments["ExpressionAttributeValues"] |= {":account": value(account_id)}
-        async for item in self._dynamo.query(**arguments):
+        async for item in self._standings(campaign_id, account_id):
             status = MessageStatus(item["status"]["S"])
             counts[status] = counts.get(status, 0) + 1
         return counts
+
+    def _standings(self, campaign_id: str, account_id: str | None) -> AsyncIterator[Item]:
+        """Where messages stand, without what they say."""
+        of_account = account_id is not None
+        return self._dynamo.query(
+            TableName=self._table,
+            IndexName="by_account",
+            KeyConditionExpression="campaignId = :campaign" + " AND accountId = :account" * of_account,
+            ExpressionAttributeValues={
+                ":campaign": value(campaign_id),
+                **({":account": value(account_id)} if of_account else {}),
+            },
+            ConsistentRead=True,
+        )
 
     async def list(
         self,
@@ -199,95 +211,55 @@ class DynamoMessages:
             **({"FilterExpression": " AND ".join(filters)} if filters else {}),
             **({"ExpressionAttributeNames": names} if names else {}),
         }
-        start = None if cursor is None else _key(campaign_id, _message_of(cursor))
-        found: list[Message] = []
-        async for item in self._dynamo.query(start=start, **arguments):
-            found.append(from_item(Message, item))
-            if len(found) > limit:
-                return MessageListing(messages=tuple(found[:limit]), cursor=_cursor(found[limit - 1]))
-        return MessageListing(messages=tuple(found), cursor=None)
+        start = None if cursor is None else message_key(campaign_id, _message_of(cursor))
+        return await _listing(self._dynamo.query(start=start, **arguments), limit, _cursor)
 
     def _put_new(self, message: Message) -> Item:
         return {
             "Put": {
                 "TableName": self._table,
-                "Item": to_item(message),
+                "Item": to_item(message, updatedAt=sortable(message.updated_at)),
                 "ConditionExpression": "attribute_not_exists(messageId)",
             }
         }
 
-    def _step(
-        self,
-        campaign_id: str,
-        message_id: UUID,
-        target: MessageStatus,
-        reason: str,
-        approved_by: str | None,
-        batch: int | None,
-    ) -> Item:
-        expression = "SET #status = :target, reason = :reason"
-        values: dict[str, object] = {":target": str(target), ":reason": reason}
-        if approved_by is not None:
-            expression += ", origin.approvedBy = :approver"
-            values[":approver"] = approved_by
-        if batch is not None:
-            expression += ", #batch = :batch"
-            values[":batch"] = batch
-        return {"Update": self._update(campaign_id, message_id, expression, sources_of(target), values)}
 
-    def _update(
-        self,
-        campaign_id: str,
-        message_id: UUID,
-        expression: str,
-        sources: Sequence[MessageStatus],
-        values: dict[str, Any],
-    ) -> Item:
-        names = {"#status": "status", **({"#batch": "batch"} if "#batch" in expression else {})}
-        states = {f":from{number}": str(status) for number, status in enumerate(sources)}
-        return {
-            "TableName": self._table,
-            "Key": _key(campaign_id, message_id),
-            "UpdateExpression": expression,
-            "ConditionExpression": f"#status IN ({', '.join(states)})",
-            "ExpressionAttributeNames": names,
-            "ExpressionAttributeValues": {name: value(raw) for name, raw in (states | values).items()},
-        }
-
-    async def _leave_sending(self, message: Message, expression: str, values: dict[str, Any]) -> None:
-        target = MessageStatus(values[":target"])
-        update = self._update(message.campaign_id, message.message_id, expression, [MessageStatus.SENDING], values)
-        try:
-            await self._dynamo.call(self._dynamo.client.update_item, **update)
-        except self._dynamo.client.exceptions.ConditionalCheckFailedException:
-            stored = (await self.get_many(message.campaign_id, [message.message_id])).get(message.message_id)
-            if stored is None or (stored.status is not target and not stored.status.is_terminal):
-                raise
-
-
-def _key(campaign_id: str, message_id: UUID) -> Item:
-    return {"campaignId": value(campaign_id), "messageId": value(str(message_id))}
-
-
-def _iso(moment: datetime) -> str:
-    return moment.isoformat()
-
-
-def _why_not(record: Item) -> StartOutcome:
-    status = plain(record).get("status")
-    if status in {CampaignStatus.PAUSED, CampaignStatus.PLANNING}:
-        return StartOutcome.CAMPAIGN_PAUSED
-    return StartOutcome.CAMPAIGN_CANCELLED
+async def _listing(items: AsyncIterator[Item], limit: int, cursor: Callable[[Message], str]) -> MessageListing:
+    found: list[Message] = []
+    async for item in items:
+        found.append(from_item(Message, item))
+        if len(found) > limit:
+            return MessageListing(messages=tuple(found[:limit]), cursor=cursor(found[limit - 1]))
+    return MessageListing(messages=tuple(found), cursor=None)
 
 
 def _cursor(message: Message) -> str:
-    return base64.urlsafe_b64encode(json.dumps(str(message.message_id)).encode()).decode()
+    return to_cursor(str(message.message_id))
 
 
 def _message_of(cursor: str) -> UUID:
     try:
-        return UUID(json.loads(base64.urlsafe_b64decode(cursor.encode())))
+        return UUID(from_cursor(cursor))
     except (ValueError, TypeError, AttributeError) as error:
-        raise InvalidRequest(
-            "this cursor was not issued by this list; start again without it", field="cursor"
-        ) from error
+        raise _foreign_cursor() from error
+
+
+def _dead_letter_cursor(message: Message) -> str:
+    return to_cursor([message.campaign_id, str(message.message_id), sortable(message.updated_at)])
+
+
+def _dead_letter_of(cursor: str, account_id: str) -> Item:
+    try:
+        campaign_id, message_id, updated_at = from_cursor(cursor)
+        key = message_key(str(UUID(campaign_id)), UUID(message_id))
+        return {
+            **key,
+            "deadLetterOf": value(account_id),
+            "updatedAt": value(sortable(datetime.fromisoformat(updated_at))),
+        }
+    except (ValueError, TypeError, AttributeError) as error:
+        raise _foreign_cursor() from error
+
+
+def _foreign_cursor() -> InvalidRequest:
+    return InvalidRequest("this cursor was not issued by this list; start again without it", field="cursor")

@@ -5,11 +5,13 @@ official SDK. Items are the models' JSON, attribute by attribute, so that they c
 """
 
 import asyncio
+import base64
 import json
 import random
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from decimal import Decimal
 from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -21,12 +23,14 @@ from botocore.exceptions import ClientError, EndpointConnectionError, HTTPClient
 from pydantic import BaseModel
 
 from adapters.settings import Settings
+from adapters.tables import EXPIRING, EXPIRY, TABLES
 from domain.errors import DependencyUnavailable
 
 if TYPE_CHECKING:
     from types_boto3_dynamodb import DynamoDBClient
 
 Item = dict[str, Any]
+K = TypeVar("K", bound=Hashable)
 T = TypeVar("T")
 M = TypeVar("M", bound=BaseModel)
 
@@ -38,41 +42,6 @@ BATCH_GET_ITEMS = 100
 _CONFLICT_ATTEMPTS = 12
 _serializer = TypeSerializer()
 _deserializer = TypeDeserializer()
-
-
-def _table(hash_key: str, range_key: str, indexes: Mapping[str, tuple[str, str]] | None = None) -> Item:
-    indexes = indexes or {}
-    names = {hash_key, range_key, *(name for pair in indexes.values() for name in pair)}
-    definition: Item = {
-        "AttributeDefinitions": [{"AttributeName": name, "AttributeType": "S"} for name in sorted(names)],
-        "KeySchema": [
-            {"AttributeName": hash_key, "KeyType": "HASH"},
-            {"AttributeName": range_key, "KeyType": "RANGE"},
-        ],
-        "BillingMode": "PAY_PER_REQUEST",
-    }
-    if indexes:
-        definition["GlobalSecondaryIndexes"] = [
-            {
-                "IndexName": index,
-                "KeySchema": [
-                    {"AttributeName": keys[0], "KeyType": "HASH"},
-                    {"AttributeName": keys[1], "KeyType": "RANGE"},
-                ],
-                "Projection": {"ProjectionType": "ALL"},
-            }
-            for index, keys in indexes.items()
-        ]
-    return definition
-
-
-TABLES: dict[str, Item] = {
-    "campaigns": _table("campaignId", "item", {"by_owner": ("owner", "createdAt"), "by_kind": ("kind", "createdAt")}),
-    "messages": _table("campaignId", "messageId"),
-    "costs": _table("scope", "entry"),
-    "accounts": _table("accountId", "item"),
-}
-"""Every table by its name without the prefix."""
 
 
 class Dynamo:
@@ -115,10 +84,47 @@ class Dynamo:
             else:
                 return
 
+    async def transact_each(self, steps: Mapping[K, Sequence[Item]]) -> frozenset[K]:
+        """Make many independent steps in as few transactions as they fit in; returns the ones that were made.
+
+        A step is written whole or not at all. One whose condition does not hold is left out, and the others of its
+        transaction are tried again without it.
+        """
+        made: set[K] = set()
+        for transaction in _transactions(steps):
+            pending = transaction
+            while pending:
+                try:
+                    await self.transact([item for name in pending for item in steps[name]])
+                    made.update(pending)
+                    break
+                except self.client.exceptions.TransactionCanceledException as error:
+                    refused = _refused(pending, steps, error)
+                    if not refused:
+                        raise
+                    pending = [name for name in pending if name not in refused]
+        return frozenset(made)
+
+    async def get(self, table: str, key: Item) -> Item | None:
+        """One item, read consistently."""
+        answer = await self.call(self.client.get_item, TableName=self.table(table), Key=key, ConsistentRead=True)
+        return answer.get("Item")
+
     async def query(self, *, start: Item | None = None, **arguments: Any) -> AsyncIterator[Item]:
         """Every item of a query over all its pages, from behind the key ``start`` on."""
+        async for item in self._pages(self.client.query, start, arguments):
+            yield item
+
+    async def scan(self, **arguments: Any) -> AsyncIterator[Item]:
+        """Every item of a table over all pages; what is written meanwhile may or may not be among them."""
+        async for item in self._pages(self.client.scan, None, arguments):
+            yield item
+
+    async def _pages(
+        self, read: Callable[..., Any], start: Item | None, arguments: dict[str, Any]
+    ) -> AsyncIterator[Item]:
         while True:
-            page = await self.call(self.client.query, **arguments, **({"ExclusiveStartKey": start} if start else {}))
+            page = await self.call(read, **arguments, **({"ExclusiveStartKey": start} if start else {}))
             for item in page["Items"]:
                 yield item
             start = page.get("LastEvaluatedKey")
@@ -127,13 +133,22 @@ class Dynamo:
 
     async def batch_get(self, table: str, keys: Sequence[Item]) -> list[Item]:
         """The items that exist under ``keys``, read consistently."""
-        found: list[Item] = []
+        return (await self.batch_get_across([(table, key) for key in keys])).get(table, [])
+
+    async def batch_get_across(self, keys: Iterable[tuple[str, Item]]) -> dict[str, list[Item]]:
+        """The items that exist under keys of several tables, by table; up to 100 in one call, each consistent."""
+        found: dict[str, list[Item]] = {}
         for chunk in chunks(keys, BATCH_GET_ITEMS):
-            wanted: Any = {self.table(table): {"Keys": list(chunk), "ConsistentRead": True}}
+            names = {self.table(table): table for table, _ in chunk}
+            wanted: Any = {
+                full: {"Keys": [key for owner, key in chunk if owner == table], "ConsistentRead": True}
+                for full, table in names.items()
+            }
             attempt = 0
             while wanted:
                 answer = await self.call(self.client.batch_get_item, RequestItems=wanted)
-                found.extend(answer["Responses"].get(self.table(table), []))
+                for full, items in answer["Responses"].items():
+                    found.setdefault(names[full], []).extend(items)
                 wanted = answer.get("UnprocessedKeys")
                 attempt = await _pause_if(wanted, attempt)
         return found
@@ -149,7 +164,7 @@ class Dynamo:
                 attempt = await _pause_if(wanted, attempt)
 
     async def migrate(self) -> tuple[str, ...]:
-        """Create the tables that are missing; returns their full names."""
+        """Create the tables that are missing and have DynamoDB delete what expires; returns the new tables' names."""
         existing = set((await self.call(self.client.list_tables))["TableNames"])
         missing = [name for name in TABLES if self.table(name) not in existing]
         for name in missing:
@@ -160,7 +175,19 @@ class Dynamo:
         waiter = self.client.get_waiter("table_exists")
         for name in missing:
             await self.call(waiter.wait, TableName=self.table(name), WaiterConfig={"Delay": 1, "MaxAttempts": 60})
+        for name in sorted(EXPIRING):
+            await self._delete_expired(self.table(name))
         return tuple(self.table(name) for name in missing)
+
+    async def _delete_expired(self, table: str) -> None:
+        answer = await self.call(self.client.describe_time_to_live, TableName=table)
+        if answer["TimeToLiveDescription"].get("TimeToLiveStatus") in {"ENABLED", "ENABLING"}:
+            return
+        await self.call(
+            self.client.update_time_to_live,
+            TableName=table,
+            TimeToLiveSpecification={"Enabled": True, "AttributeName": EXPIRY},
+        )
 
 
 class DynamoDependency:
@@ -228,6 +255,44 @@ def chunks(items: Iterable[T], size: int) -> Iterator[list[T]]:
     iterator = iter(items)
     while chunk := list(islice(iterator, size)):
         yield chunk
+
+
+def sortable(moment: datetime) -> str:
+    """A moment as text of one width, so that the order of texts is the order of moments."""
+    return moment.astimezone(UTC).isoformat(timespec="microseconds")
+
+
+def to_cursor(position: object) -> str:
+    """A place in a list, as callers hand it back."""
+    return base64.urlsafe_b64encode(json.dumps(position).encode()).decode()
+
+
+def from_cursor(cursor: str) -> Any:
+    """What ``to_cursor`` was given; raises ``ValueError`` for what it did not make."""
+    return json.loads(base64.urlsafe_b64decode(cursor.encode()))
+
+
+def _transactions(steps: Mapping[K, Sequence[Item]]) -> Iterator[list[K]]:
+    """The names of the steps, in lists whose items fit into one transaction."""
+    names: list[K] = []
+    size = 0
+    for name, items in steps.items():
+        if names and size + len(items) > TRANSACTION_ITEMS:
+            yield names
+            names, size = [], 0
+        names.append(name)
+        size += len(items)
+    if names:
+        yield names
+
+
+def _refused(names: Iterable[K], steps: Mapping[K, Sequence[Item]], error: ClientError) -> set[K]:
+    """The steps that held a condition which did not hold."""
+    owners = [name for name in names for _ in steps[name]]
+    reasons = cancellation_reasons(error)
+    return {
+        name for name, reason in zip(owners, reasons, strict=True) if reason.get("Code") == "ConditionalCheckFailed"
+    }
 
 
 async def _pause_if(unprocessed: object, attempt: int) -> int:

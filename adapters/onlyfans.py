@@ -2,9 +2,11 @@
 
 import html
 import re
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from math import isfinite
 from typing import Any, Literal, cast
 from uuid import UUID
 
@@ -39,10 +41,9 @@ class OnlyFansGateway:
         self, *, account_id: str, recipient_id: str, text: str, key: UUID, screening: str | None
     ) -> Delivered:
         """One message, at most once per ``key``: the gateway replays its answer to a repeated key for 24 h."""
-        extra: dict[str, Any] = {"block_banned_words": cast("Screening", screening)} if screening else {}
         try:
             raw = await self._client.chats.messages.with_raw_response.send(
-                recipient_id, account=account_id, text=text, idempotency_key=str(key), **extra
+                recipient_id, account=account_id, text=text, idempotency_key=str(key), **_screened(screening)
             )
             answer = await raw.parse()
         except onlyfansapi.APIError as error:
@@ -53,7 +54,47 @@ class OnlyFansGateway:
             platform_message_id=str(answer.data.id),
             created_at=_instant(answer.data.created_at),
             cancel_seconds=answer.data.cancel_seconds,
-            replayed=raw.headers.get("Idempotent-Replayed") == "true",
+            **_standing(raw.headers, answer.api_meta),
+        )
+
+    async def unsend(self, *, account_id: str, recipient_id: str, platform_message_id: str) -> None:
+        """Only messages younger than 24 h can be taken back: an older one is an invalid request."""
+        try:
+            await self._client.chats.messages.delete(platform_message_id, account=account_id, chat_id=recipient_id)
+        except onlyfansapi.NotFoundError:
+            return
+        except onlyfansapi.APIError as error:
+            raise _translated(error) from error
+
+    async def send_mass(
+        self,
+        *,
+        account_id: str,
+        recipient_ids: Sequence[str],
+        text: str,
+        key: UUID,
+        screening: str | None,
+        save_for_later: bool,
+    ) -> Delivered:
+        """The receipt is that of the mass message; ``unsend`` takes back messages of a chat, hence no recall window."""
+        try:
+            raw = await self._client.mass_messaging.with_raw_response.send(
+                account_id,
+                text=text,
+                user_ids=list(recipient_ids),
+                extra_headers={"Idempotency-Key": str(key)},
+                save_for_later=save_for_later,
+                **_screened(screening),
+            )
+            answer = await raw.parse()
+        except onlyfansapi.APIError as error:
+            raise _translated(error) from error
+        if answer.data is None or answer.data.id is None:
+            raise GatewayError("the gateway's answer names no message", fault=GatewayFault.UNKNOWN_OUTCOME)
+        return Delivered(
+            platform_message_id=str(answer.data.id),
+            created_at=_instant(answer.data.date),
+            **_standing(raw.headers, answer.api_meta),
         )
 
     async def find_sent(self, *, account_id: str, recipient_id: str, text: str, since: datetime) -> Delivered | None:
@@ -110,7 +151,7 @@ def _translated(error: onlyfansapi.APIError) -> GatewayError:
         return GatewayError(
             f"the gateway answered {error.status_code}",
             fault=_fault_of(error),
-            retry_after_s=_retry_after(error.response),
+            retry_after_s=retry_after_s(error.response),
         )
     if isinstance(error.__cause__, _NOT_SENT):
         return GatewayError("the gateway can't be reached", fault=GatewayFault.TRANSIENT)
@@ -131,10 +172,8 @@ def _fault_of(error: onlyfansapi.APIStatusError) -> GatewayFault:
             return GatewayFault.UNKNOWN_OUTCOME
         case 422:
             return GatewayFault.BANNED_WORDS if "banned" in code else GatewayFault.INVALID_REQUEST
-        case 408 | 502 | 504:
-            return GatewayFault.UNKNOWN_OUTCOME
-        case status if status >= 500:
-            return GatewayFault.TRANSIENT
+        case status if status == 408 or status >= 500:
+            return GatewayFault.SERVER_ERROR
         case _:
             return GatewayFault.INVALID_REQUEST
 
@@ -147,15 +186,50 @@ def _code(body: object) -> str:
     return ""
 
 
-def _retry_after(response: httpx.Response) -> float | None:
+def retry_after_s(response: httpx.Response) -> float | None:
+    """``Retry-After`` in seconds: a number, or a date (RFC 9110, section 10.2.3) by the clock of who sent it."""
+    text = response.headers.get("Retry-After", "")
     try:
-        return float(response.headers["Retry-After"])
-    except (KeyError, ValueError):
+        seconds = float(text)
+    except ValueError:
+        until = _http_date(text)
+        if until is None:
+            return None
+        sent_at = _http_date(response.headers.get("Date", "")) or datetime.now(UTC)
+        return max(0.0, (until - sent_at).total_seconds())
+    return seconds if isfinite(seconds) and seconds >= 0 else None
+
+
+def _standing(headers: Mapping[str, str], meta: Any) -> dict[str, Any]:
+    """What the platform still admits; a replayed answer tells what it admitted when it was given first.
+
+    ``meta``: the SDK has a class of its own for that of each endpoint.
+    """
+    replayed = headers.get("Idempotent-Replayed") == "true"
+    limits = None if replayed or meta is None else meta.api_rate_limits
+    return {
+        "replayed": replayed,
+        "remaining_minute": None if limits is None else limits.remaining_minute,
+        "remaining_day": None if limits is None else limits.remaining_day,
+    }
+
+
+def _screened(screening: str | None) -> dict[str, Any]:
+    return {"block_banned_words": cast("Screening", screening)} if screening else {}
+
+
+def _http_date(text: str) -> datetime | None:
+    try:
+        moment = parsedate_to_datetime(text)
+    except ValueError:
         return None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def _instant(text: str | None) -> datetime | None:
-    if text is None:
+    """A moment of the platform, if it can be told which: a receipt is worth more than its time."""
+    try:
+        moment = datetime.fromisoformat(text or "")
+    except ValueError:
         return None
-    moment = datetime.fromisoformat(text)
     return moment if moment.tzinfo else None

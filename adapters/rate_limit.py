@@ -1,79 +1,192 @@
-"""The limiter in Redis: one Lua call decides over every window of an account, on Redis's clock.
+"""The limiter in Redis: Lua decides over every window at once, on Redis's clock; what Redis lost comes from the store.
 
-Every key of an account carries the hash tag ``{account}``, so the scripts also run on a cluster.
+The scripts in ``lua/`` say how, docs/decisions/0002-limiter-lease.md why no window ever holds more than its limit.
 """
 
+import asyncio
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import datetime, timedelta
-from math import ceil
-from pathlib import Path
-from uuid import uuid4
+from itertools import count
+from secrets import token_urlsafe
+from typing import Any
 
-from redis.asyncio import Redis
-from redis.exceptions import RedisError
+import structlog
+from redis.asyncio import RedisCluster
+from redis.exceptions import RedisClusterException, RedisError
 
+from adapters.rate_limit_answer import granted, reservation, usage
+from adapters.rate_limit_call import (
+    Argument,
+    Call,
+    Subject,
+    calls,
+    hold_key,
+    index_key,
+    inspection,
+    log_key,
+    reachable_parts,
+    restoration,
+    scope,
+)
+from adapters.redis import RedisClient, Script
 from domain.errors import DependencyUnavailable
-from domain.rate_limit import RateLimitStatus, Reservation, Window
+from domain.ports import SlotLog
+from domain.rate_limit import SYSTEM_SUBJECT, AccountUsage, Lease, Reservation, Window
 
-_SCRIPTS = Path(__file__).parent / "lua"
-_SUBJECT = "account"
+log = structlog.get_logger(__name__)
+
+_IN_DOUBT = 2
+_REBUILDS = 8
+"""Attempts to rebuild before a call gives up: memory was lost again each time."""
 
 
 class RedisLimiter:
-    """``domain.ports.Limiter``. ``clock_us``: a clock in microseconds instead of Redis's own, for tests only."""
+    """``domain.ports.Limiter`` on a Redis server or a Redis Cluster; every method raises ``DependencyUnavailable``.
 
-    def __init__(self, redis: Redis, *, clock_us: Callable[[], int] | None = None) -> None:
-        self._redis = redis
+    ``one_slot``: one script may use the keys of an account and those of the system layer; by default unless on a
+    cluster. ``clock_us``: a clock in µs instead of Redis's own, for tests only.
+    """
+
+    def __init__(
+        self,
+        redis: RedisClient,
+        slots: SlotLog,
+        *,
+        one_slot: bool | None = None,
+        clock_us: Callable[[], int] | None = None,
+    ) -> None:
+        self._slots = slots
+        self._one_slot = not isinstance(redis, RedisCluster) if one_slot is None else one_slot
         self._clock_us = clock_us
-        self._reserve = redis.register_script((_SCRIPTS / "rate_limit_reserve.lua").read_text())
-        self._confirm = redis.register_script((_SCRIPTS / "rate_limit_confirm.lua").read_text())
+        self._reserve = Script(redis, "rate_limit", "rate_limit_reserve")
+        self._usage = Script(redis, "rate_limit", "rate_limit_usage")
+        self._rebuild = Script(redis, "rate_limit", "rate_limit_rebuild")
+        self._intact = Script(redis, "rate_limit", "rate_limit_intact")
+        self._confirm = Script(redis, "rate_limit", "rate_limit_confirm")
+        self._release = Script(redis, "rate_limit", "rate_limit_release")
+        self._hold = Script(redis, "rate_limit", "rate_limit_hold")
+        self._rebuilding: dict[str, asyncio.Future[None]] = {}
+        self._abandoned: dict[str, list[Lease]] = {}
+        # Ids that nobody else has, without asking the system for randomness each time.
+        self._ids = map(f"{token_urlsafe(9)}-{{:x}}".format, count())
+
+    async def check(self, account_id: str, windows: Sequence[Window]) -> Reservation:
+        """What ``reserve`` would answer, without taking anything."""
+        verdicts = []
+        with _reachable():
+            for call in calls(account_id, windows, one_slot=self._one_slot):
+                verdicts.append((call, await self._ask(self._reserve, account_id, call, next(self._ids), "")))
+        return reservation(account_id, verdicts, None)
 
     async def reserve(self, account_id: str, windows: Sequence[Window], *, lease_ms: int) -> Reservation:
-        """A lease over all windows or a denial that charges nothing; raises ``DependencyUnavailable``."""
-        return await self._decide(account_id, windows, str(uuid4()), lease_ms)
-
-    async def status(self, account_id: str, windows: Sequence[Window], now: datetime) -> RateLimitStatus:
-        """What a reservation would answer, without taking anything."""
-        answer = await self._decide(account_id, windows, "", 0)
-        throttled = answer.retry_after_ms > 0
-        return RateLimitStatus(
-            remaining=answer.remaining,
-            reset_time=now + timedelta(milliseconds=answer.retry_after_ms) if throttled else None,
-            throttled=throttled,
-        )
-
-    async def _decide(self, account_id: str, windows: Sequence[Window], lease_id: str, lease_ms: int) -> Reservation:
-        limited = [window for window in windows if window.limit is not None]
-        arguments: list[str | int] = [lease_id, lease_ms, self._now()]
-        for window in limited:
-            arguments += [2, window.limit or 0, ceil(window.seconds * 1000)]
+        """A lease over all windows at once, or a denial that charges nothing."""
         with _reachable():
-            granted, remaining, retry_after_ms, binding = await self._reserve(
-                keys=[_hold_key(account_id), _log_key(account_id)], args=arguments
-            )
-        bound = limited[binding - 1] if binding >= 1 else None
-        return Reservation(
-            lease_id=lease_id if granted and lease_id else None,
-            remaining=remaining,
-            retry_after_ms=retry_after_ms,
-            binding_layer=bound.layer if bound else ("hold" if binding == 0 else None),
-            window_seconds=bound.seconds if bound else None,
-        )
+            if account_id in self._abandoned:
+                await self._give_back_abandoned(account_id)
+            lease_id = next(self._ids)
+            verdicts: list[tuple[Call, list[int]]] = []
+            try:
+                for call in calls(account_id, windows, one_slot=self._one_slot):
+                    lease_us = lease_ms * 1000 if all(map(granted, verdicts)) else ""
+                    verdicts.append((call, await self._ask(self._reserve, account_id, call, lease_id, lease_us)))
+            except BaseException:
+                # Redis may have granted without our knowing. Nothing was sent, so it is given back when Redis answers.
+                self._abandoned.setdefault(account_id, []).append(_taken(lease_id, account_id, windows))
+                raise
+            answer = reservation(account_id, verdicts, lease_id)
+            if answer.lease is None and granted(verdicts[0]):
+                await self._give_back(_taken(lease_id, account_id, windows))
+            return answer
 
-    async def confirm(self, account_id: str, lease_id: str) -> None:
+    async def intact(self, leases: Sequence[Lease]) -> frozenset[str]:
+        """The ids of leases that have counted in all of their windows since they were granted, and have not run out."""
+        places: dict[str, list[Lease]] = defaultdict(list)
+        for lease in leases:
+            for part in reachable_parts(lease, one_slot=self._one_slot):
+                places["" if self._one_slot else scope(part.account_id, part.subjects[0])].append(part)
         with _reachable():
-            await self._confirm(keys=[_log_key(account_id)], args=[lease_id, self._now()])
+            lost = await asyncio.gather(*map(self._lost, places.values()))
+        return frozenset(lease.lease_id for lease in leases).difference(*lost)
 
-    async def release(self, account_id: str, lease_id: str) -> None:
+    async def confirm(self, lease: Lease) -> None:
+        """The call completed: the slot counts from now."""
         with _reachable():
-            await self._redis.zrem(_log_key(account_id), lease_id)
+            for part in reachable_parts(lease, one_slot=self._one_slot):
+                logs = [log_key(lease.account_id, subject) for subject in part.subjects]
+                await self._confirm(logs, [self._now(), lease.lease_id])
+
+    async def release(self, lease: Lease) -> None:
+        """Nothing was sent: the slot is free again."""
+        with _reachable():
+            await self._give_back(lease)
 
     async def hold(self, account_id: str, duration_ms: int, reason: str) -> None:
+        """Grant nothing to the account for that long; a longer hold stays."""
         with _reachable():
-            await self._redis.set(_hold_key(account_id), reason, px=max(1, duration_ms))
+            await self._hold([hold_key(account_id)], [self._now(), max(1, duration_ms) * 1000, reason])
 
-    def _now(self) -> str | int:
+    async def usage(self, account_id: str, windows: Sequence[Window]) -> AccountUsage:
+        """How full the windows are, and every grant that counts in them, but for the system layer's."""
+        told = []
+        with _reachable():
+            for call in calls(account_id, windows, one_slot=self._one_slot):
+                own = (number for number, each in enumerate(call.subjects, 1) if each.name != SYSTEM_SUBJECT)
+                listed = ",".join(map(str, own))
+                told.append((call, await self._ask(self._usage, account_id, call, next(self._ids), listed)))
+        return usage(account_id, told)
+
+    async def _ask(self, script: Script, account_id: str, call: Call, ask_id: str, third: Argument) -> list[Any]:
+        """Run a script that answers only when the indexes vouch for all of its logs; rebuild what they doubt."""
+        for _ in range(_REBUILDS):
+            answer: list[Any] = await script(call.keys, [self._now(), ask_id, third, call.plan])
+            if answer[0] != _IN_DOUBT:
+                return answer
+            _, now_us, numbers = answer
+            await self._rebuilt(account_id, [call.subjects[number - 1] for number in numbers], ask_id, now_us)
+        raise DependencyUnavailable("the limiter loses its memory faster than it can be rebuilt")
+
+    async def _rebuilt(self, account_id: str, doubted: Sequence[Subject], claim: str, now_us: int) -> None:
+        """Rebuild subjects of one scope, or wait until another call of this process has done so with its own ones."""
+        tag = scope(account_id, doubted[0].name)
+        running = self._rebuilding.get(tag)
+        if running is None:
+            running = asyncio.ensure_future(self._restore(tag, doubted, claim, now_us))
+            self._rebuilding[tag] = running
+            running.add_done_callback(lambda _: self._rebuilding.pop(tag))
+        await asyncio.shield(running)
+
+    async def _restore(self, tag: str, doubted: Sequence[Subject], claim: str, now_us: int) -> None:
+        since_us = now_us - max(subject.span_us for subject in doubted)
+        slots = await self._slots.slots(None if tag == SYSTEM_SUBJECT else tag, since_us)
+        keys, plan, sources = restoration(tag, doubted, slots)
+        restored: int = await self._rebuild(keys, [self._now(), claim, plan, sources])
+        if restored > 0:
+            log.warning("limiter_rebuilt", scope=tag, restored=restored)
+
+    async def _lost(self, leases: Sequence[Lease]) -> list[str]:
+        """Those that one script finds missing somewhere."""
+        keys, plan = inspection(leases)
+        found: list[int] = await self._intact(keys, [self._now(), plan])
+        return [lease.lease_id for lease, there in zip(leases, found, strict=True) if not there]
+
+    async def _give_back(self, lease: Lease) -> None:
+        for part in reachable_parts(lease, one_slot=self._one_slot):
+            logs = [log_key(lease.account_id, subject) for subject in part.subjects]
+            indexes = [index_key(lease.account_id, subject) for subject in part.subjects]
+            await self._release(logs + indexes, [self._now(), lease.lease_id, *part.subjects])
+
+    async def _give_back_abandoned(self, account_id: str) -> None:
+        leases = self._abandoned.pop(account_id)
+        try:
+            while leases:
+                await self._give_back(leases[-1])
+                leases.pop()
+        finally:
+            if leases:
+                self._abandoned.setdefault(account_id, []).extend(leases)
+
+    def _now(self) -> Argument:
         return "" if self._clock_us is None else self._clock_us()
 
 
@@ -81,13 +194,11 @@ class RedisLimiter:
 def _reachable() -> Iterator[None]:
     try:
         yield
-    except RedisError as error:
+    except (RedisError, RedisClusterException) as error:
         raise DependencyUnavailable("the limiter can't be reached, so nothing may be sent") from error
 
 
-def _log_key(account_id: str) -> str:
-    return f"rate:{{{account_id}}}:{_SUBJECT}"
-
-
-def _hold_key(account_id: str) -> str:
-    return f"rate:{{{account_id}}}:hold"
+def _taken(lease_id: str, account_id: str, windows: Sequence[Window]) -> Lease:
+    """A lease of which only its place is known."""
+    subjects = tuple(dict.fromkeys(window.subject for window in windows))
+    return Lease(lease_id=lease_id, account_id=account_id, subjects=subjects, expires_at_us=0)

@@ -12,6 +12,8 @@ from typing import Self
 from pydantic import AliasChoices, Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from domain.rate_limit import ACCOUNT_CEILING, LimitPolicy
+
 
 class Environment(StrEnum):
     """Where the process runs; ``production`` refuses development conveniences."""
@@ -55,13 +57,21 @@ class Settings(BaseSettings):
     # Redis and DynamoDB
     redis_url: SecretStr = Field(default=SecretStr("redis://127.0.0.1:6379/0"), description="may hold a password")
     table_prefix: str = "huntaze-"
+    redis_cluster: bool = Field(default=False, description="the address is a node of a Redis Cluster")
     store_threads: int = Field(default=16, ge=1, description="boto3 calls in flight in one process")
 
     # OnlyFans gateway
     onlyfans_base_url: str = "https://app.onlyfansapi.com"
     onlyfans_api_key: SecretStr = Field(default=SecretStr(""), validation_alias=_named("ONLYFANSAPI_API_KEY"))
     send_timeout_s: float = Field(default=10.0, gt=0)
-    lease_grace_s: float = Field(default=5.0, gt=0, description="a slot outlives the send's time-out by this much")
+    lease_grace_s: float = Field(default=5.0, ge=0.5, description="a slot outlives the send's time-out by this much")
+
+    # Limits
+    rate_limits: LimitPolicy = Field(default_factory=LimitPolicy, description="JSON; what is left out has its default")
+    limit_time_scale: float = Field(
+        default=1.0, gt=0, description="every window is that many times as long; for tests, never in production"
+    )
+    webhook_secret: SecretStr = Field(default=SecretStr(""), description="signs the gateway's webhooks")
 
     # AI providers
     openai_base_url: str = Field(default="https://api.openai.com/v1", validation_alias=_named("OPENAI_BASE_URL"))
@@ -95,7 +105,15 @@ class Settings(BaseSettings):
                 "HUNTAZE_ENVIRONMENT=production needs HUNTAZE_JWT_ALGORITHM=RS256 and HUNTAZE_JWT_JWKS_URL "
                 "(HS256 with a shared secret is for development only)"
             )
+        ceiling, hard = self.rate_limits.ceiling, ACCOUNT_CEILING
+        too_loose = ceiling.limit is None or ceiling.limit > (hard.limit or 0) or ceiling.seconds < hard.seconds
+        if self.limit_time_scale != 1 or too_loose:
+            raise ValueError(
+                "HUNTAZE_ENVIRONMENT=production keeps every account at 10 messages in any 60 s: leave "
+                "HUNTAZE_LIMIT_TIME_SCALE out and the ceiling of HUNTAZE_RATE_LIMITS at most as loose as that"
+            )
         needed = {
+            "HUNTAZE_WEBHOOK_SECRET": self.webhook_secret.get_secret_value(),
             "ONLYFANSAPI_API_KEY": self.onlyfans_api_key.get_secret_value(),
             "OPENAI_API_KEY": self.openai_api_key.get_secret_value(),
             "AZURE_OPENAI_API_KEY": self.azure_openai_api_key.get_secret_value(),
@@ -105,6 +123,11 @@ class Settings(BaseSettings):
         if missing:
             raise ValueError(f"HUNTAZE_ENVIRONMENT=production needs {', '.join(missing)}")
         return self
+
+    @property
+    def limit_policy(self) -> LimitPolicy:
+        """The limits of this installation, scaled in time where a test asks for it."""
+        return self.rate_limits if self.limit_time_scale == 1 else self.rate_limits.scaled(self.limit_time_scale)
 
     @property
     def lease_ms(self) -> int:

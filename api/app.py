@@ -12,12 +12,60 @@ from adapters.settings import Settings
 from adapters.temporal import connect
 from api import openapi, problems
 from api.authentication import TokenVerifier
+from api.direct import DirectMessageRequest
 from api.engine import Engine
 from api.middleware import BodyLimitMiddleware, HeaderMiddleware, LastResortMiddleware
-from api.routes import campaign, cost, delivery, health, progress, review
+from api.routes import (
+    alert,
+    campaign,
+    cost,
+    dead_letter,
+    delivery,
+    health,
+    message,
+    progress,
+    queue,
+    rate_limit,
+    recall,
+    review,
+    statistics,
+    webhook,
+)
 from api.trace import TraceMiddleware
 from domain.campaign import WorkflowIntent
+from domain.model import Model
 from domain.review import AutonomyRequest, ReviewRequest
+from domain.webhook import WebhookEvent
+
+_CONCEPTS = (
+    campaign,
+    progress,
+    delivery,
+    recall,
+    review,
+    cost,
+    message,
+    rate_limit,
+    statistics,
+    queue,
+    dead_letter,
+    alert,
+    webhook,
+    health,
+)
+_BODIES: tuple[type[Model], ...] = (
+    WorkflowIntent,
+    campaign.ControlBody,
+    ReviewRequest,
+    AutonomyRequest,
+    DirectMessageRequest,
+    rate_limit.LimitsBody,
+    queue.AccountControlBody,
+    dead_letter.RetryBody,
+    dead_letter.DiscardBody,
+    WebhookEvent,
+)
+"""Bodies that are read by hand, for the description."""
 
 _DESCRIPTION = (
     "Durable messaging campaigns: planned and written by AI, checked, approved by people where that is asked, "
@@ -47,9 +95,9 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.add_middleware(HeaderMiddleware)
     app.add_middleware(TraceMiddleware)
     problems.install(app)
-    for concept in (campaign, progress, delivery, review, cost, health):
+    for concept in _CONCEPTS:
         app.include_router(concept.router)
-    openapi.describe(app, bodies=(WorkflowIntent, campaign.ControlBody, ReviewRequest, AutonomyRequest))
+    openapi.describe(app, bodies=_BODIES)
     return app
 
 

@@ -10,11 +10,14 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from adapters.bootstrap import Ports
 from adapters.settings import Settings
 from api.authentication import TokenVerifier, Unauthenticated
-from api.engine import Engine
+from api.engine import Engine, EngineQueues
 from api.trace import Trace, trace_of
-from domain.access import ALL_ROLES, Principal, Role
+from domain.access import ALL_ROLES, STAFF, Principal, Role
 from domain.campaign import CampaignRecord, campaign_of, workflow_id_for
 from domain.errors import Forbidden, NotFound
+from domain.model import AccountId
+from domain.ports import SendQueues
+from domain.provider import IntentType
 
 bearer = HTTPBearer(bearerFormat="JWT", auto_error=False, description="claims: sub, role, accounts, iss, aud, exp")
 
@@ -32,6 +35,10 @@ def _ports(request: Request) -> Ports:
 def _engine(request: Request) -> Engine:
     engine: Engine = request.app.state.engine
     return engine
+
+
+def _queues(request: Request) -> SendQueues:
+    return EngineQueues(_engine(request))
 
 
 def _trace(request: Request) -> Trace:
@@ -62,20 +69,50 @@ def allow(roles: frozenset[Role]) -> Callable[[Principal], Awaitable[Principal]]
 SettingsNow = Annotated[Settings, Depends(_settings)]
 PortsNow = Annotated[Ports, Depends(_ports)]
 EngineNow = Annotated[Engine, Depends(_engine)]
+QueuesNow = Annotated[SendQueues, Depends(_queues)]
 TraceNow = Annotated[Trace, Depends(_trace)]
 Caller = Annotated[Principal, Depends(allow(ALL_ROLES))]
 """Any role; what it sees and may touch is narrowed by ownership."""
+
+Staff = Annotated[Principal, Depends(allow(STAFF))]
+"""Operators and administrators."""
+
+
+def require_account(caller: Principal, account_id: str) -> None:
+    """Raises ``Forbidden`` for an account that is not the caller's; staff may act on all of them."""
+    if caller.foreign_accounts([account_id]):
+        raise Forbidden("The account is not among the token's claim accounts.", field="accountId")
+
+
+async def _own_account(account_id: Annotated[AccountId, Path(alias="accountId")], caller: Caller) -> str:
+    require_account(caller, account_id)
+    return account_id
+
+
+OwnAccount = Annotated[str, Depends(_own_account)]
+"""The account that the path names, if the caller may act on it."""
 
 
 async def find_visible(ports: Ports, caller: Principal, given: str) -> CampaignRecord:
     """The request with this campaign id or workflow id; ``NotFound`` also when it is somebody else's."""
     campaign = campaign_of(given)
     record = await ports.campaigns.get(campaign or given) if _is_id(campaign or given) else None
-    wrong_kind = record is not None and campaign is not None and workflow_id_for(record.type, campaign) != given
+    wrong_kind = record is not None and (
+        record.type is IntentType.DIRECT_MESSAGE
+        or (campaign is not None and workflow_id_for(record.type, campaign) != given)
+    )
     if record is None or wrong_kind or not caller.may_see(record.owner):
         raise NotFound(
             "There is no such campaign among those that you may see; list yours at /api/v2/campaigns/status."
         )
+    return record
+
+
+async def find_message(ports: Ports, caller: Principal, given: str) -> CampaignRecord:
+    """The record of a single message; ``NotFound`` also when it is somebody else's, or no single message."""
+    record = await ports.campaigns.get(given) if _is_id(given) else None
+    if record is None or record.type is not IntentType.DIRECT_MESSAGE or not caller.may_see(record.owner):
+        raise NotFound("There is no such single message among those that you may see.")
     return record
 
 
@@ -86,6 +123,17 @@ async def _visible(
 ) -> CampaignRecord:
     return await find_visible(ports, caller, campaign_id)
 
+
+async def _visible_message(
+    ports: PortsNow,
+    caller: Caller,
+    message_id: Annotated[str, Path(alias="messageId", max_length=100)],
+) -> CampaignRecord:
+    return await find_message(ports, caller, message_id)
+
+
+VisibleMessage = Annotated[CampaignRecord, Depends(_visible_message)]
+"""The single message that the path names, if the caller may see it."""
 
 VisibleCampaign = Annotated[CampaignRecord, Depends(_visible)]
 """The request that the path names, if the caller may see it."""

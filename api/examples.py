@@ -19,6 +19,32 @@ REVIEW: dict[str, Any] = {"pages": [{"accountId": "acct_luna", "page": 0}], "com
 
 AUTONOMY: dict[str, Any] = {"level": "moderate", "reason": "Texts were reviewed for three months."}
 
+DIRECT_MESSAGE: dict[str, Any] = {
+    "accountId": "acct_luna",
+    "recipientId": "1002003",
+    "text": "Thank you for the lovely tip, Maya! The new set is up tonight.",
+    "priority": "high",
+}
+
+LIMITS: dict[str, Any] = {
+    "tier": "power",
+    "messageTypes": {"promotional": [{"limit": 100, "seconds": 86400}]},
+    "pacingMs": 2000,
+    "reason": "The account has grown for a year.",
+}
+
+ACCOUNT_CONTROL: dict[str, Any] = {"reason": "The creator is on holiday until Monday."}
+
+DEAD_LETTER_RETRY: dict[str, Any] = {"force": False}
+
+DEAD_LETTER_DISCARD: dict[str, Any] = {"reason": "The fan has left."}
+
+WEBHOOK: dict[str, Any] = {
+    "event": "accounts.session_expired",
+    "account_id": "acct_luna",
+    "payload": {"createdAt": "2026-11-22T07:30:00Z"},
+}
+
 ERROR_FIELDS: dict[int, list[dict[str, str]]] = {
     403: [{"field": "onlyFansContext.accountId", "message": "use an account that the token's claim accounts lists"}],
     409: [{"field": "Idempotency-Key", "message": "use a new key for a new request"}],

@@ -23,6 +23,7 @@ from domain.campaign import (
 )
 from domain.compliance import ComplianceLevel
 from domain.errors import Conflict, Forbidden, InvalidRequest, TooLarge
+from domain.provider import IntentType
 
 FIELDS_NAMED = 10
 """Wrong recipients that one answer lists."""
@@ -34,6 +35,8 @@ async def accept(
     intent: WorkflowIntent, key: str, caller: Principal, ports: Ports, settings: Settings, now: datetime
 ) -> tuple[CampaignRecord, bool]:
     """Check and store a request; returns it and whether it was there before."""
+    if intent.type is IntentType.DIRECT_MESSAGE:
+        raise InvalidRequest("a single message that you wrote goes to POST /api/v2/onlyfans/messages", field="type")
     _check_audience(intent, settings.max_audience)
     _check_accounts(intent, caller)
     await _check_autonomy(intent, ports)
@@ -51,8 +54,11 @@ async def accept(
 
 def request_key(header: str | None, intent: WorkflowIntent) -> str:
     """What makes two requests the same: the header, else the body's ``requestId``, else nothing does."""
-    if header is None:
-        return intent.request_id or str(uuid4())
+    return checked_key(header) if header is not None else intent.request_id or str(uuid4())
+
+
+def checked_key(header: str) -> str:
+    """An ``Idempotency-Key`` that can be used; raises ``MalformedRequest``."""
     if not _KEY.match(header):
         raise MalformedRequest(
             "The Idempotency-Key must have between 1 and 255 printable ASCII characters.", field="Idempotency-Key"
@@ -84,6 +90,7 @@ def _prepare(
         fingerprint=fingerprint(intent),
         created_at=now,
         client_version=intent.client_version,
+        delivery=intent.delivery.terms,
     )
     return record, pages
 

@@ -24,10 +24,27 @@ EVENT_STREAM: Responses = {
     }
 }
 
+RATE_LIMIT_HEADERS: dict[str, Any] = {
+    "X-RateLimit-Remaining": {
+        "description": "How many more messages like this one fit into the account's limits now",
+        "schema": {"type": "integer"},
+    },
+    "X-RateLimit-Reset": {
+        "description": "Seconds until the tightest window admits one more than now; absent when it never does",
+        "schema": {"type": "integer"},
+    },
+}
+"""What a sending endpoint's answers say about the limits."""
+
 TAGS: list[dict[str, Any]] = [
     {"name": "campaigns", "description": "Ask for campaigns, follow them, steer them."},
     {"name": "review", "description": "Human approval is the default; an account's owner may ask for less of it."},
     {"name": "costs", "description": "Every call to an AI provider, in US dollars and exact micro-dollars."},
+    {"name": "messages", "description": "Single messages: sent now, queued, or refused."},
+    {"name": "limits", "description": "How much an account may send, and what it has sent."},
+    {"name": "queues", "description": "What waits for each account, pausing it, and what could not be delivered."},
+    {"name": "alerts", "description": "What a person should know of."},
+    {"name": "webhooks", "description": "Events from the OnlyFans gateway, signed instead of authorised."},
     {"name": "health", "description": "Without a token."},
 ]
 

@@ -14,7 +14,7 @@ from starlette.exceptions import HTTPException
 from api.authentication import KeysUnavailable, Unauthenticated
 from api.engine import EngineUnavailable
 from api.fields import FieldError, field_errors
-from api.refusals import InvalidBody, MalformedRequest, Refusal
+from api.refusals import InvalidBody, MalformedRequest, NotConfigured, PreconditionFailed, Refusal, Unsigned
 from api.trace import trace_of
 from domain.errors import (
     ComplianceViolation,
@@ -40,8 +40,10 @@ RETRY_AFTER_S = 5
 _KINDS: tuple[tuple[type[HuntazeError], int, str, str], ...] = (
     (MalformedRequest, 400, "malformed-request", "The request can't be read"),
     (TooLarge, 413, "too-large", "The request is too large"),
+    (Unsigned, 401, "unsigned", "The sender is not known"),
     (NotFound, 404, "not-found", "There is no such thing"),
     (Conflict, 409, "conflict", "The present state does not allow this"),
+    (PreconditionFailed, 412, "precondition-failed", "It was changed meanwhile"),
     (InvalidRequest, 422, "invalid-request", "The request is not valid"),
     (Forbidden, 403, "forbidden", "The caller is not allowed to do this"),
     (RateLimitExceeded, 429, "rate-limit-exceeded", "A limit is reached"),
@@ -49,6 +51,7 @@ _KINDS: tuple[tuple[type[HuntazeError], int, str, str], ...] = (
     (ComplianceViolation, 422, "compliance-violation", "A rule forbids this text"),
     (ProviderError, 502, "provider-unavailable", "An AI provider failed"),
     (DependencyUnavailable, 503, "dependency-unavailable", "A part of the system does not answer"),
+    (NotConfigured, 503, "not-configured", "This installation is not set up for this"),
     (GatewayError, 502, "onlyfans-api-error", "The OnlyFans gateway failed"),
 )
 """Error class, status, last part of the problem's type, title; the first that fits counts."""
@@ -100,7 +103,12 @@ def problem_response(
     return JSONResponse(content, status_code=status, headers=dict(headers or {}), media_type=MEDIA_TYPE)
 
 
-def from_domain(request: Request, error: HuntazeError, fields: tuple[FieldError, ...] = ()) -> JSONResponse:
+def from_domain(
+    request: Request,
+    error: HuntazeError,
+    fields: tuple[FieldError, ...] = (),
+    headers: Mapping[str, str] | None = None,
+) -> JSONResponse:
     """Any error of the domain as a problem."""
     status, kind, title = next(
         ((status, kind, title) for cls, status, kind, title in _KINDS if isinstance(error, cls)),
@@ -119,7 +127,7 @@ def from_domain(request: Request, error: HuntazeError, fields: tuple[FieldError,
         error.message,
         error_type=error.error_type,
         errors=fields,
-        headers=_retry_after(status, error.retry_after_s),
+        headers={**(headers or {}), **_retry_after(status, error.retry_after_s)},
     )
 
 
@@ -143,7 +151,7 @@ def install(app: FastAPI) -> None:
 async def _answer(request: Request, error: Exception) -> JSONResponse:
     match error:
         case Refusal():
-            return from_domain(request, error.cause, error.fields)
+            return from_domain(request, error.cause, error.fields, error.headers)
         case HuntazeError():
             return from_domain(request, error)
         case RequestValidationError():

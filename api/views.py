@@ -211,6 +211,7 @@ async def _stored_progress(record: CampaignRecord, ports: Ports) -> CampaignProg
         skipped=counts.get(MessageStatus.SKIPPED, 0),
         cancelled=counts.get(MessageStatus.CANCELLED, 0),
         rejected=counts.get(MessageStatus.REJECTED, 0),
+        recalled=counts.get(MessageStatus.RECALLED, 0),
         accounts=(),
         pending_reviews=(),
         cost_micros=costs.total_cost_micros,

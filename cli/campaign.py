@@ -1,14 +1,12 @@
 """``huntaze campaign``: ask for campaigns, follow them, steer them, decide about their drafts, over HTTP."""
 
-import asyncio
-import json
-from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 from uuid import uuid4
 
 import typer
 
+from cli.calling import Api, AsJson, MessageName, PriorityName, Token, call, show
 from cli.console import Complaint, stdout
 from cli.environment import DIRECTORY, Directory
 
@@ -23,21 +21,9 @@ app = typer.Typer(
 
 # The domain's own words; a test keeps them the same. Importing them here would slow down every --help.
 IntentName = Literal["campaign_execution", "message_generation"]
-MessageName = Literal["welcome", "follow_up", "promotional", "custom"]
 ComplianceName = Literal["strict", "moderate", "relaxed"]
-PriorityName = Literal["low", "medium", "high", "critical"]
 
 Campaign = Annotated[str, typer.Argument(metavar="ID", help="campaign id or workflow id")]
-Api = Annotated[
-    str | None, typer.Option(envvar="HUNTAZE_API_URL", help="address of the API; default: the running stack's")
-]
-Token = Annotated[
-    str | None,
-    typer.Option(envvar="HUNTAZE_TOKEN", show_envvar=True, help="bearer token; default: minted for the running stack"),
-]
-AsJson = Annotated[bool, typer.Option("--json", help="the API's own answer, for machines")]
-Reason = Annotated[str, typer.Option(help="shown to whoever asks later")]
-
 CAMPAIGNS = "/api/v2/campaigns"
 
 
@@ -87,8 +73,8 @@ def start(
             print(f"campaign {accepted['campaignId']} {accepted['status']} (Idempotency-Key {key})", flush=True)
         return await _follow(client, accepted["campaignId"], quiet=as_json) if wait else accepted
 
-    answer = _call(ask, api, token, directory, accounts)
-    _show(answer, as_json, _show_result if wait else None)
+    answer = call(ask, api, token, directory, accounts)
+    show(answer, as_json, _show_result if wait else None)
 
 
 @app.command()
@@ -108,7 +94,7 @@ def status(
 
     from cli import campaign_view as views
 
-    _show(_call(ask, api, token, directory), as_json, views.show_campaign if campaign else views.show_list)
+    show(call(ask, api, token, directory), as_json, views.show_campaign if campaign else views.show_list)
 
 
 @app.command()
@@ -116,8 +102,8 @@ def watch(
     campaign: Campaign, api: Api = None, token: Token = None, directory: Directory = DIRECTORY, as_json: AsJson = False
 ) -> None:
     """Follow a campaign until it ends."""
-    answer = _call(lambda client: _follow(client, campaign, quiet=as_json), api, token, directory)
-    _show(answer, as_json, _show_result)
+    answer = call(lambda client: _follow(client, campaign, quiet=as_json), api, token, directory)
+    show(answer, as_json, _show_result)
 
 
 @app.command()
@@ -141,7 +127,7 @@ def messages(
 
     from cli.campaign_view import show_messages
 
-    _show(_call(ask, api, token, directory), as_json, show_messages)
+    show(call(ask, api, token, directory), as_json, show_messages)
 
 
 @app.command("opt-in")
@@ -157,10 +143,10 @@ def opt_in(
     """Record that an account's owner allows campaigns with less review than strict."""
     body = {"level": level, "reason": reason}
     path = f"/api/v2/accounts/{account}/autonomy"
-    answer = _call(lambda client: client.put(path, body), api, token, directory, (account,))
+    answer = call(lambda client: client.put(path, body), api, token, directory, (account,))
     if not as_json:
         print(f"{account}: campaigns may be as relaxed as {level}, on record since {answer['grantedAt']}")
-    _show(answer, as_json, None)
+    show(answer, as_json, None)
 
 
 def _steering(verb: str, summary: str, field: str) -> None:
@@ -178,10 +164,10 @@ def _steering(verb: str, summary: str, field: str) -> None:
         from cli.campaign_view import show_campaign
 
         body = {field: why} if why else {}
-        answer = _call(lambda client: client.post(f"{CAMPAIGNS}/{campaign}/{verb}", body), api, token, directory)
+        answer = call(lambda client: client.post(f"{CAMPAIGNS}/{campaign}/{verb}", body), api, token, directory)
         if not as_json:
             print(f"{verb}: accepted; it takes effect in a moment, what follows is the state before it")
-        _show(answer, as_json, show_campaign)
+        show(answer, as_json, show_campaign)
 
     app.command(verb, help=summary)(steer)
 
@@ -193,26 +179,22 @@ _steering("approve", "Let every draft that waits now be sent.", "comment")
 _steering("reject", "Never send the drafts that wait now.", "comment")
 
 
-def _call(
-    ask: Callable[["ApiClient"], Awaitable[Any]],
-    api: str | None,
-    token: str | None,
-    directory: Path,
-    accounts: Sequence[str] = (),
-) -> Any:
-    from cli.client import address_and_token, connect
+@app.command()
+def recall(
+    campaign: Campaign,
+    wait: Annotated[int, typer.Option(min=0, max=25, help="seconds to wait for the report")] = 10,
+    api: Api = None,
+    token: Token = None,
+    directory: Directory = DIRECTORY,
+    as_json: AsJson = False,
+) -> None:
+    """Cancel a campaign and take back what was sent and still can be; says what could not."""
+    from cli.campaign_view import show_recall
 
-    url, bearer = address_and_token(api, token, directory, accounts)
+    async def ask(client: "ApiClient") -> Any:
+        return await client.post(f"{CAMPAIGNS}/{campaign}/recall", headers={"Prefer": f"wait={wait}"})
 
-    async def call() -> Any:
-        async with connect(url, bearer) as client:
-            return await ask(client)
-
-    try:
-        return asyncio.run(call())
-    except KeyboardInterrupt:
-        print("stopped looking; the campaign goes on")
-        raise typer.Exit(130) from None
+    show(call(ask, api, token, directory), as_json, show_recall)
 
 
 async def _follow(client: "ApiClient", campaign: str, *, quiet: bool) -> Any:
@@ -232,10 +214,3 @@ def _show_result(result: dict[str, Any]) -> None:
     show_result(result)
     if result["status"] != "completed":
         raise typer.Exit(1)
-
-
-def _show(answer: Any, as_json: bool, view: Callable[[dict[str, Any]], None] | None) -> None:
-    if as_json:
-        print(json.dumps(answer, indent=2, ensure_ascii=False))
-    elif view is not None:
-        view(answer)

@@ -2,13 +2,11 @@
 
 from typing import Any
 
-from rich.table import Table
-from rich.text import Text
-
 from cli.console import stdout
 from cli.progress import dollars
+from cli.table import Text, table_of
 
-_COUNTS = ("drafted", "awaitingReview", "queued", "sent", "failed", "skipped", "cancelled", "rejected")
+_COUNTS = ("drafted", "awaitingReview", "queued", "sent", "failed", "skipped", "cancelled", "rejected", "recalled")
 _HEADINGS = ("drafted", "to review", *_COUNTS[2:])
 
 
@@ -17,7 +15,7 @@ def show_list(page: dict[str, Any]) -> None:
     if not page["campaigns"]:
         print("no campaigns yet; start one with: huntaze campaign start")
         return
-    table = _table("campaign", "created", "status", "type", "audience", "accounts", "brief")
+    table = table_of("campaign", "created", "status", "type", "audience", "accounts", "brief")
     for campaign in page["campaigns"]:
         created = campaign["createdAt"][:19].replace("T", " ")
         table.add_row(
@@ -39,7 +37,7 @@ def show_campaign(view: dict[str, Any]) -> None:
     campaign, progress = view["campaign"], view["progress"]
     print(f"campaign {campaign['campaignId']}: {_status(campaign)}, {campaign['type']}, owner {campaign['owner']}")
     if progress is not None:
-        table = _table("account", "audience", *_HEADINGS, "throttled until")
+        table = table_of("account", "audience", *_HEADINGS, "throttled until")
         for account in progress["accounts"]:
             counts = (str(account[name]) for name in ("audience", *_COUNTS))
             table.add_row(account["accountId"], *counts, account.get("throttledUntil") or "")
@@ -68,7 +66,7 @@ def show_result(result: dict[str, Any]) -> None:
 
 def show_messages(page: dict[str, Any]) -> None:
     """Messages with their texts."""
-    table = _table("account", "recipient", "status", "compliance", "reason", "text")
+    table = table_of("account", "recipient", "status", "compliance", "reason", "text")
     for message in page["messages"]:
         report = message.get("compliance")
         score = f"{report['score']:.2f}" if report else ""
@@ -85,11 +83,21 @@ def show_messages(page: dict[str, Any]) -> None:
         print(f"there are more: --cursor {page['nextCursor']}")
 
 
-def _table(*headings: str) -> Table:
-    table = Table()
-    for heading in headings:
-        table.add_column(heading, overflow="fold")
-    return table
+def show_recall(report: dict[str, Any]) -> None:
+    """What a recall came to, or that it is under way."""
+    if report.get("status") == "running":
+        print("the recall goes on; the same command shows its report when it is done. So far:")
+        report = report["report"]
+    print(f"{report['recalled']} taken back, {report['cancelled']} never sent")
+    left = [(name, entry) for name in ("late", "failed") for entry in report[name]]
+    if left:
+        table = table_of("could not be taken back", "account", "why", "reason")
+        for name, entry in left:
+            table.add_row(entry["messageId"], entry["accountId"], name, Text(entry["reason"]))
+        stdout().print(table)
+    more = report["lateCount"] + report["failedCount"] - len(left)
+    if more > 0:
+        print(f"and {more} more; see: huntaze campaign messages {report['campaignId']} --status sent")
 
 
 def _status(campaign: dict[str, Any]) -> str:

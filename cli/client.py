@@ -42,9 +42,9 @@ class ApiClient:
         """The answer to a POST."""
         return await self._ask("POST", path, json=body, headers=headers)
 
-    async def put(self, path: str, body: object) -> Any:
+    async def put(self, path: str, body: object, headers: Mapping[str, str] | None = None) -> Any:
         """The answer to a PUT."""
-        return await self._ask("PUT", path, json=body)
+        return await self._ask("PUT", path, json=body, headers=headers)
 
     async def events(self, campaign_id: str) -> AsyncIterator[tuple[str, dict[str, Any]]]:
         """Events until ``done``, by name and content; a connection that breaks is opened again."""
@@ -98,6 +98,8 @@ def complaint_of(response: httpx.Response) -> Complaint:
     details = [] if len(details) == 1 and details[0].endswith(detail) and detail else details
     # The API says what to do in the detail; the trace id leads to its logs when it could not.
     remedy = f"look for traceId {problem.get('traceId')} in the API's log" if response.status_code >= 500 else ""
+    if response.status_code == 429 and (seconds := response.headers.get("Retry-After")):
+        remedy = f"come back in {seconds} s"
     return Complaint(f"{title} ({response.status_code}): {detail}", details=details, remedy=remedy)
 
 
@@ -127,7 +129,7 @@ async def connect(url: str, token: str) -> AsyncIterator[ApiClient]:
 
 
 def address_and_token(
-    api: str | None, token: str | None, directory: Path, accounts: Sequence[str] = ()
+    api: str | None, token: str | None, directory: Path, accounts: Sequence[str] = (), role: str = "agency"
 ) -> tuple[str, str]:
     """What was given, else the running stack's address and a token for its developer, who owns ``accounts``."""
     api, token = api or os.environ.get("HUNTAZE_API_URL"), token or os.environ.get("HUNTAZE_TOKEN")
@@ -150,7 +152,7 @@ def address_and_token(
                 remedy="set HUNTAZE_TOKEN, or use --token",
             )
         with in_force(stack.env):
-            token = mint(settings_now(), user=DEVELOPER, role="agency", accounts=accounts)
+            token = mint(settings_now(), user=DEVELOPER, role=role, accounts=accounts)
     return api or here, token
 
 

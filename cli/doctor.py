@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 TIMEOUT_S = 3.0
 _TOO_LONG = f"no answer within {TIMEOUT_S:g} s"
 
+_OURS = frozenset({"Redis", "DynamoDB", "Temporal", "API"})
+"""What the product is made of, beside services of others."""
+
 Check = Callable[[], Awaitable[Iterable[Finding]]]
 
 
@@ -30,7 +33,7 @@ def doctor(
     """Check every part and say how to mend what is wrong."""
     stack = running_stack(directory)
     with ExitStack() as context:
-        findings = [_python()]
+        findings: list[Finding] = []
         if stack is None:
             findings.append(warning("embedded stack", f"none runs on {directory}", "start one with: huntaze up"))
         elif names_its_parts():
@@ -39,6 +42,7 @@ def doctor(
         else:
             findings.append(ok("embedded stack", f"runs (process {stack.owner_pid}); its parts are checked here"))
             context.enter_context(in_force(stack.env))
+        findings.append(_python())
         findings += _binaries()
         findings += _configured_parts()
     if as_json:
@@ -46,9 +50,17 @@ def doctor(
 
         print(json.dumps([finding.as_json() for finding in findings], indent=2))
     else:
+        if nothing_runs(findings):
+            print("nothing is running here; start everything with: huntaze up. What each part lacks:\n")
         _show(findings)
     if any(finding.state is State.FAILED for finding in findings):
         raise typer.Exit(1)
+
+
+def nothing_runs(findings: Iterable[Finding]) -> bool:
+    """Whether not one of our own parts answers."""
+    ours = {finding.part: finding.state for finding in findings if finding.part in _OURS}
+    return bool(ours) and all(state is State.FAILED for state in ours.values())
 
 
 def _configured_parts() -> list[Finding]:

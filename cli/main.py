@@ -5,7 +5,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from cli import campaign, demo, doctor, service, stack, token
+from cli import alert, campaign, demo, doctor, limits, message, queue, service, stack, token
 from cli.console import Complaint, tell
 
 
@@ -29,6 +29,16 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-for command in (demo.demo, stack.up, doctor.doctor, token.token, service.api, service.worker, service.migrate):
+for command in (
+    demo.demo,
+    stack.up,
+    doctor.doctor,
+    token.token,
+    service.api,
+    service.worker,
+    service.migrate,
+    alert.alerts,
+):
     app.command()(command)
-app.add_typer(campaign.app, name="campaign")
+for group in (campaign, message, queue, limits):
+    app.add_typer(group.app, name=group.__name__.rpartition(".")[2])

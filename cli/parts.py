@@ -24,11 +24,11 @@ from temporalio.client import Client
 from temporalio.envconfig import ClientConfig
 from temporalio.service import RPCError, RPCStatusCode
 
-from adapters.dynamodb import TABLES
 from adapters.onlyfans import open_gateway
 from adapters.provider import open_models
 from adapters.redis import RedisDependency, open_redis
 from adapters.settings import Settings
+from adapters.tables import TABLES
 from adapters.temporal import connect
 from cli.finding import Finding, failed, ok, warning
 from cli.stack import HEALTH

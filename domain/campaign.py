@@ -9,10 +9,11 @@ from decimal import Decimal
 from enum import StrEnum
 from itertools import groupby
 from typing import Self
-from uuid import NAMESPACE_URL, uuid5
+from uuid import NAMESPACE_URL, UUID, uuid5
 
 from pydantic import Field, field_validator, model_validator
 
+from domain.alternative import DeliveryPolicy, DeliveryTerms, DeliveryTimes
 from domain.compliance import MAX_TEXT_CHARACTERS, ComplianceLevel
 from domain.cost import micros_from_dollars
 from domain.delivery import Priority
@@ -74,6 +75,7 @@ class WorkflowIntent(Request):
     priority: Priority = Priority.MEDIUM
     brief: str = Field(default="", max_length=2_000, description="what the campaign is to say")
     text: str = Field(default="", max_length=4 * MAX_TEXT_CHARACTERS, description="the text to validate")
+    delivery: DeliveryPolicy = Field(default_factory=DeliveryPolicy, description="when it may be sent, and deadlines")
     audience: tuple[AudienceMember, ...] = ()
 
     @field_validator("platforms")
@@ -99,6 +101,8 @@ class WorkflowIntent(Request):
             raise ValueError("text: content_validation needs the text to validate")
         if self.type is not IntentType.CONTENT_VALIDATION and not self.brief.strip():
             raise ValueError(f"brief: {self.type} needs a brief that says what it is about")
+        if self.type is not IntentType.CAMPAIGN_EXECUTION and self.delivery != DeliveryPolicy():
+            raise ValueError(f"delivery: {self.type} sends nothing; only campaign_execution does")
         return self
 
     @property
@@ -168,10 +172,11 @@ class CampaignRecord(Model):
     status: CampaignStatus = CampaignStatus.PLANNING
     status_reason: str = ""
     client_version: str = ""
+    delivery: DeliveryTerms = DeliveryTerms()
 
 
 class CampaignInput(Model):
-    """What ``CampaignWorkflow`` is started with: ids and numbers only."""
+    """What ``CampaignWorkflow`` is started with: ids, numbers and times only."""
 
     campaign_id: str
     request_id: str
@@ -183,6 +188,23 @@ class CampaignInput(Model):
     page_size: int = Field(ge=1)
     lanes: tuple[Lane, ...]
     pages_per_run: int = Field(default=500, ge=1, description="actions of lanes before continue-as-new")
+    delivery: DeliveryTimes = DeliveryTimes()
+
+    @classmethod
+    def of(cls, record: CampaignRecord, trace_id: str) -> Self:
+        """For a stored request."""
+        return cls(
+            campaign_id=record.campaign_id,
+            request_id=record.request_id,
+            owner=record.owner,
+            trace_id=trace_id,
+            compliance_level=record.compliance_level,
+            priority=record.priority,
+            max_cost_micros=record.max_cost_micros,
+            page_size=record.page_size,
+            lanes=record.lanes,
+            delivery=record.delivery.times,
+        )
 
     @property
     def audience_size(self) -> int:
@@ -210,6 +232,11 @@ class GenerationInput(Model):
 def campaign_id(owner: str, request_key: str) -> str:
     """The id of a request: the same caller with the same key means the same request, always."""
     return str(uuid5(_CAMPAIGNS, json.dumps([owner, request_key])))
+
+
+def mass_message_key(campaign: str, account_id: str) -> UUID:
+    """The idempotency key of the one call that reaches an account's late recipients."""
+    return uuid5(_CAMPAIGNS, f"{campaign}/{account_id}/mass")
 
 
 def campaign_workflow_id(campaign: str) -> str:

@@ -10,7 +10,7 @@ from pydantic import Field
 from domain.compliance import ComplianceReport
 from domain.errors import GatewayFault
 from domain.model import AccountId, Model, RecipientId
-from domain.rate_limit import MessageType
+from domain.rate_limit import MessageType, Slot
 
 _MESSAGES = uuid5(NAMESPACE_URL, "huntaze:message")
 
@@ -30,7 +30,10 @@ class Priority(StrEnum):
 
 
 class MessageStatus(StrEnum):
-    """drafted → approved → queued → sending → sent, or one of four other ends."""
+    """drafted → approved → queued → sending → sent, or one of four other ends; sent → recalled.
+
+    A ``failed`` message is a dead letter: kept with its reason until an operator retries or discards it.
+    """
 
     DRAFTED = "drafted"
     APPROVED = "approved"
@@ -41,6 +44,7 @@ class MessageStatus(StrEnum):
     SKIPPED = "skipped"
     CANCELLED = "cancelled"
     REJECTED = "rejected"
+    RECALLED = "recalled"
 
     @property
     def is_terminal(self) -> bool:
@@ -55,6 +59,7 @@ TERMINAL = frozenset(
         MessageStatus.SKIPPED,
         MessageStatus.CANCELLED,
         MessageStatus.REJECTED,
+        MessageStatus.RECALLED,
     }
 )
 
@@ -68,9 +73,16 @@ TRANSITIONS: dict[MessageStatus, frozenset[MessageStatus]] = {
     MessageStatus.QUEUED: frozenset({MessageStatus.SENDING, MessageStatus.SKIPPED, MessageStatus.CANCELLED}),
     # A crashed or unanswered attempt is repeated with the same key, hence sending → sending.
     MessageStatus.SENDING: frozenset(
-        {MessageStatus.SENDING, MessageStatus.QUEUED, MessageStatus.SENT, MessageStatus.FAILED}
+        {
+            MessageStatus.SENDING,
+            MessageStatus.QUEUED,
+            MessageStatus.SENT,
+            MessageStatus.FAILED,
+            MessageStatus.SKIPPED,
+        }
     ),
     **{status: frozenset[MessageStatus]() for status in TERMINAL},
+    MessageStatus.SENT: frozenset({MessageStatus.RECALLED}),
 }
 
 
@@ -116,10 +128,44 @@ class Message(Model):
     batch: int | None = Field(default=None, description="the submission that put it into the send queue")
     attempts: int = 0
     first_attempt_at: datetime | None = None
+    expires_at: datetime | None = Field(default=None, description="skipped rather than sent after this")
     platform_message_id: str | None = None
     sent_at: datetime | None = None
     cancel_seconds: int | None = Field(default=None, description="how long it could be unsent after sentAt")
     updated_at: datetime
+
+
+class AccountState(StrEnum):
+    """Whether an account's queue sends and takes more."""
+
+    ACTIVE = "active"
+    DRAINING = "draining"
+    PAUSED = "paused"
+    SESSION_EXPIRED = "session_expired"
+
+    @property
+    def sends(self) -> bool:
+        """Whether messages leave the queue. An expired session is asked for again now and then."""
+        return self in {AccountState.ACTIVE, AccountState.DRAINING}
+
+    @property
+    def accepts(self) -> bool:
+        """Whether the queue takes new messages."""
+        return self is not AccountState.DRAINING
+
+
+class AccountControl(Model):
+    """What an operator or the platform said about an account; delivery reads it right before every send."""
+
+    account_id: AccountId
+    state: AccountState = AccountState.ACTIVE
+    reason: str = ""
+    changed_by: str = ""
+    changed_at: datetime | None = None
+    session_changed_at: datetime | None = Field(
+        default=None, description="when the platform's last word about the session was said"
+    )
+    revision: int = Field(default=0, ge=0)
 
 
 class MessageOutline(Model):
@@ -139,15 +185,32 @@ class Delivered(Model):
     created_at: datetime | None = None
     cancel_seconds: int | None = None
     replayed: bool = False
+    remaining_minute: int | None = Field(default=None, description="what the platform still admits in this minute")
+    remaining_day: int | None = None
 
 
-class StartOutcome(StrEnum):
-    """What the store said when a send was about to start."""
+class Attempt(Model):
+    """A message that is about to be sent, with the slot that admits it."""
 
-    STARTED = "started"
-    CAMPAIGN_PAUSED = "campaign_paused"
-    CAMPAIGN_CANCELLED = "campaign_cancelled"
-    NOT_SENDABLE = "not_sendable"
+    message: Message
+    slot: Slot
+
+
+class Outcome(Model):
+    """What became of an attempt; ``sending`` → ``status``.
+
+    ``queued``: it is known that nothing was sent, so the slot is forgotten and the count of attempts becomes
+    ``attempts``; it only applies while the stored count is the one that this attempt made
+    (``attempt.message.attempts + 1``). ``sending``: still open, only ``reason`` is noted, under the same condition.
+    ``delivered`` comes with ``sent`` and only with it.
+    """
+
+    attempt: Attempt
+    status: MessageStatus
+    reason: str = ""
+    delivered: Delivered | None = None
+    attempts: int
+    at: datetime
 
 
 class NextStep(StrEnum):
@@ -169,14 +232,26 @@ class FailureDecision(Model):
 MAX_ATTEMPTS = 8
 RETRY_BASE_MS = 1_000
 RETRY_CAP_MS = 120_000
+READ_BACK_AFTER_MS = 3_000
+"""After an error of the platform a chat is not read at once: the message may still be on its way into it."""
+
 ACCOUNT_HOLD_MS = 60_000
+DAY_HOLD_MS = 3_600_000
 MIN_HOLD_MS = 1_000
 """A platform that throttles and names no time, or 0 s, is not asked again at once."""
 
 KEY_LIFETIME = timedelta(hours=23)
 """The gateway keeps an idempotency key for 24 h; one hour is left for clocks and slow calls."""
 
+SESSION_PROBE_AFTER = timedelta(minutes=5)
+"""An account whose session expired is tried again with one message after this, should nobody have said that it is
+back."""
+
 _PERMANENT = frozenset({GatewayFault.BANNED_WORDS, GatewayFault.RECIPIENT_NOT_FOUND, GatewayFault.INVALID_REQUEST})
+_OF_THE_ACCOUNT = frozenset({GatewayFault.THROTTLED, GatewayFault.SESSION_EXPIRED, GatewayFault.AUTH})
+
+REFUSALS = _PERMANENT | _OF_THE_ACCOUNT
+"""Answers that prove that the platform took no message."""
 
 
 def backoff_ms(attempt: int, jitter: float) -> int:
@@ -188,9 +263,30 @@ def backoff_ms(attempt: int, jitter: float) -> int:
     return int(ceiling * jitter)
 
 
-def needs_read_back(status: MessageStatus, first_attempt_at: datetime | None, now: datetime) -> bool:
-    """Whether an attempt of unknown outcome is too old for its key, so that the chat must be read first."""
-    return status is MessageStatus.SENDING and first_attempt_at is not None and now - first_attempt_at >= KEY_LIFETIME
+def needs_read_back(message: Message, now: datetime) -> bool:
+    """Whether the chat must be read before an open attempt is repeated, because its key settles nothing.
+
+    The key is too old, or the last answer was an error that the gateway does not keep under the key.
+    """
+    if message.status is not MessageStatus.SENDING:
+        return False
+    first = message.first_attempt_at
+    return message.reason == GatewayFault.SERVER_ERROR or (first is not None and now - first >= KEY_LIFETIME)
+
+
+def is_expired(message: Message, now: datetime) -> bool:
+    """Whether it is too late to send."""
+    return message.expires_at is not None and message.expires_at <= now
+
+
+def platform_hold_ms(delivered: Delivered) -> int | None:
+    """How long an account waits after a receipt that says that the platform admits nothing more; else ``None``.
+
+    The gateway names no time for it: a minute's allowance is waited for, a day's is asked for again every hour.
+    """
+    if delivered.remaining_day == 0:
+        return DAY_HOLD_MS
+    return ACCOUNT_HOLD_MS if delivered.remaining_minute == 0 else None
 
 
 def after_failure(
@@ -209,13 +305,20 @@ def after_failure(
     """
     if fault in _PERMANENT:
         return FailureDecision(step=NextStep.FAIL, reason=fault)
-    if fault in {GatewayFault.THROTTLED, GatewayFault.SESSION_EXPIRED, GatewayFault.AUTH}:
+    if fault in _OF_THE_ACCOUNT:
         hold = max(MIN_HOLD_MS, ceil(retry_after_s * 1000)) if retry_after_s is not None else ACCOUNT_HOLD_MS
         return FailureDecision(step=NextStep.HOLD_ACCOUNT, reason=fault, delay_ms=hold)
-    open_now = outcome_open or fault is GatewayFault.UNKNOWN_OUTCOME
+    open_now = outcome_open or fault in {GatewayFault.UNKNOWN_OUTCOME, GatewayFault.SERVER_ERROR}
     if not open_now and attempts >= MAX_ATTEMPTS:
-        return FailureDecision(step=NextStep.FAIL, reason=f"{fault}_after_{attempts}_attempts")
+        return FailureDecision(step=NextStep.FAIL, reason=exhausted(fault, attempts))
     delay = backoff_ms(attempts, jitter)
+    if fault is GatewayFault.SERVER_ERROR:
+        delay += READ_BACK_AFTER_MS
     if retry_after_s is not None:
         delay = max(delay, ceil(retry_after_s * 1000))
     return FailureDecision(step=NextStep.RETRY, reason=fault, delay_ms=delay)
+
+
+def exhausted(fault: str, attempts: int) -> str:
+    """The reason of a message that is given up."""
+    return f"{fault}_after_{attempts}_attempts"

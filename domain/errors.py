@@ -42,10 +42,16 @@ class ProviderFault(StrEnum):
 
 
 class GatewayFault(StrEnum):
-    """What went wrong at the OnlyFans gateway, by what helps against it."""
+    """What went wrong at the OnlyFans gateway, by what helps against it.
+
+    ``transient``: no connection, so nothing was sent. ``unknown_outcome``: no answer; the gateway remembers the
+    idempotency key. ``server_error``: an answer (5xx, 408) that the gateway does not keep under the key, so that
+    repeating the key proves nothing and the chat has to be read first.
+    """
 
     THROTTLED = "throttled"
     TRANSIENT = "transient"
+    SERVER_ERROR = "server_error"
     UNKNOWN_OUTCOME = "unknown_outcome"
     SESSION_EXPIRED = "session_expired"
     AUTH = "auth"
@@ -133,6 +139,7 @@ class GatewayError(HuntazeError):
         self.retryable = fault in {
             GatewayFault.THROTTLED,
             GatewayFault.TRANSIENT,
+            GatewayFault.SERVER_ERROR,
             GatewayFault.UNKNOWN_OUTCOME,
             GatewayFault.SESSION_EXPIRED,
         }

@@ -10,6 +10,7 @@ from enum import StrEnum
 
 from pydantic import Field
 
+from domain.alternative import Alternative, AlternativeAction
 from domain.campaign import Lane
 from domain.delivery import MessageStatus
 from domain.model import Model
@@ -53,6 +54,9 @@ class LaneState(Model):
     )
     counts: dict[MessageStatus, int] = Field(default_factory=dict, description="messages that ended")
     drafted: int = 0
+    alternative: Alternative | None = Field(
+        default=None, description="chosen for every recipient who was not drafted by then; final"
+    )
     closed: bool = False
     throttled_until: datetime | None = None
     reason: str = ""
@@ -79,6 +83,7 @@ class ActionKind(StrEnum):
     DRAFT = "draft"
     DECIDE = "decide"
     SUBMIT = "submit"
+    ALTERNATIVE = "alternative"
     CLOSE = "close"
     WAIT = "wait"
     DONE = "done"
@@ -114,9 +119,17 @@ class PageDrafted(Model):
 
 
 def next_action(state: LaneState, steering: Steering, page_size: int) -> Action:
-    """What the lane does next. Order: end what must end, decide, submit, and only then draft more."""
+    """What the lane does next. Order: end what must end, decide, submit, and only then draft more.
+
+    Once an alternative is chosen it is carried to its end, also by a cancellation: its one call may be on its way,
+    and only it can tell.
+    """
     undrafted = state.next_page < state.lane.pages
-    if not state.closed and (steering.cancelled or (steering.stopped and undrafted)):
+    alternative = Action(kind=ActionKind.ALTERNATIVE, page=state.next_page)
+    chosen = undrafted and state.alternative is not None
+    if chosen and steering.cancelled:
+        return alternative
+    if not state.closed and (steering.cancelled or (steering.stopped and undrafted and not chosen)):
         return Action(kind=ActionKind.CLOSE, page=state.next_page)
     for number, page in sorted(state.open_pages.items()):
         decision = page.decision or steering.standing_decision
@@ -124,11 +137,36 @@ def next_action(state: LaneState, steering: Steering, page_size: int) -> Action:
             return Action(kind=ActionKind.DECIDE, page=number, decision=decision)
         if page.ready:
             return Action(kind=ActionKind.SUBMIT, page=number, batch=state.next_batch)
-    if undrafted and not steering.paused and state.backlog <= page_size:
+    if chosen and not steering.paused:
+        return alternative
+    if undrafted and not chosen and not steering.paused and state.backlog <= page_size:
         return Action(kind=ActionKind.DRAFT, page=state.next_page)
     if not undrafted and not state.open_pages and not state.batches:
         return Action(kind=ActionKind.DONE)
     return Action(kind=ActionKind.WAIT)
+
+
+def may_be_late(state: LaneState) -> bool:
+    """Whether there are recipients for whom an alternative could still be chosen."""
+    return state.alternative is None and state.next_page < state.lane.pages
+
+
+def next_page_reach(state: LaneState, page_size: int) -> int:
+    """Messages to be sent, beside those in the send queue, until the last one of the next page is."""
+    page = min(page_size, state.lane.audience - state.next_page * page_size)
+    return page + state.backlog - state.queued
+
+
+def choose_alternative(state: LaneState, action: AlternativeAction, reason: str, page_size: int) -> LaneState:
+    """The next page would be too late: it and all pages behind it get ``action`` instead of their own messages."""
+    chosen = Alternative(
+        account_id=state.lane.account_id,
+        action=action,
+        reason=reason,
+        # Every page but the last one is full.
+        recipients=state.lane.audience - state.next_page * page_size,
+    )
+    return state.model_copy(update={"alternative": chosen})
 
 
 def after_draft(state: LaneState, page: int, drafted: PageDrafted) -> LaneState:
@@ -169,7 +207,7 @@ def after_submit(state: LaneState, page: int, batch: int, submitted: int) -> Lan
     return _settle(arrived, state.early)
 
 
-def after_close(state: LaneState, counts: dict[MessageStatus, int], *, everything: bool) -> LaneState:
+def after_close(state: LaneState, counts: dict[MessageStatus, int], *, everything: bool = False) -> LaneState:
     """What was not drafted yet has ended; with ``everything`` also what was drafted and not yet queued."""
     return _with_counts(state, counts).model_copy(
         update={
@@ -178,6 +216,11 @@ def after_close(state: LaneState, counts: dict[MessageStatus, int], *, everythin
             "closed": everything or state.closed,
         }
     )
+
+
+def after_delay(state: LaneState, reason: str) -> LaneState:
+    """The alternative action has to wait."""
+    return state.model_copy(update={"reason": reason})
 
 
 def after_receipts(state: LaneState, receipts: Receipts) -> LaneState:

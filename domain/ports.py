@@ -5,9 +5,10 @@ from datetime import datetime
 from typing import Protocol
 from uuid import UUID
 
+from domain.alert import Alert
 from domain.campaign import AudiencePage, CampaignRecord, CampaignStatus
 from domain.cost import CostEntry, CostTotals, Price
-from domain.delivery import Delivered, Message, MessageOutline, MessageStatus, StartOutcome
+from domain.delivery import AccountControl, Attempt, Delivered, Message, MessageOutline, MessageStatus, Outcome
 from domain.model import Model
 from domain.progress import WorkflowResult
 from domain.provider import (
@@ -19,9 +20,9 @@ from domain.provider import (
     WritingAnswer,
     WritingTask,
 )
-from domain.rate_limit import RateLimitStatus, Reservation, Window
+from domain.rate_limit import AccountLimits, AccountUsage, Lease, Reservation, Slot, Window
 from domain.review import AutonomyOptIn
-from domain.send_queue import EnqueueBatch, Enqueued
+from domain.send_queue import EnqueueBatch, Enqueued, QueueOutlook
 
 
 class CampaignFilter(Model):
@@ -61,8 +62,15 @@ class CampaignStore(Protocol):
 
     async def audience_page(self, campaign_id: str, account_id: str, page: int) -> AudiencePage: ...
 
-    async def set_status(self, campaign_id: str, status: CampaignStatus, reason: str) -> None:
-        """Record where the request stands; delivery reads this right before every send."""
+    async def set_status(
+        self, campaign_id: str, status: CampaignStatus, reason: str, *, revision: int | None = None
+    ) -> None:
+        """Record where the request stands; delivery reads this right before every send.
+
+        ``revision`` counts a workflow's changes from 1: one that is not newer than what is stored is superseded and
+        changes nothing. ``None``, for when no workflow is left: the last word, whatever revision is stored.
+        A final status is never replaced by it; only ``save_result`` does that.
+        """
         ...
 
     async def save_plan(self, campaign_id: str, plan: ContentPlan) -> None: ...
@@ -106,17 +114,32 @@ class MessageStore(Protocol):
         """Every message of one account in a campaign, without its text, read consistently."""
         ...
 
-    async def begin_send(self, message: Message, now: datetime) -> StartOutcome:
-        """queued → sending in one transaction with the check that the campaign is running."""
+    async def begin_sends(self, attempts: Sequence[Attempt], now: datetime) -> frozenset[UUID]:
+        """queued or sending → sending, together with their slots; returns the messages that made the step."""
         ...
 
-    async def record_sent(self, message: Message, delivered: Delivered, now: datetime) -> None: ...
+    async def settle(self, outcomes: Sequence[Outcome]) -> None:
+        """sending → what became of it, all in as few transactions as they fit in. Idempotent.
 
-    async def record_unsent(self, message: Message, reason: str, now: datetime, *, attempts: int) -> None:
-        """sending → queued: the last attempt, the ``attempts``-th, is known to have sent nothing.
-
-        When another attempt was made meanwhile, its outcome counts and nothing changes.
+        ``queued`` only applies while ``attempts`` is the last one; when another attempt was made meanwhile, its
+        outcome counts and nothing changes.
         """
+        ...
+
+    async def record_recalled(self, message: Message, now: datetime) -> None:
+        """sent → recalled; idempotent."""
+        ...
+
+    async def dead_letters(self, account_id: str, *, limit: int, cursor: str | None) -> MessageListing:
+        """Failed messages of an account that nobody has retried or discarded, newest first."""
+        ...
+
+    async def dead_letter(self, account_id: str, message_id: UUID) -> Message | None:
+        """One of them."""
+        ...
+
+    async def close_dead_letter(self, message: Message, note: str) -> bool:
+        """Take a failed message off that list, once; ``note`` says what was done. False: somebody else did."""
         ...
 
     async def count_by_status(self, campaign_id: str, account_id: str | None = None) -> dict[MessageStatus, int]:
@@ -150,25 +173,112 @@ class CostStore(Protocol):
     async def global_totals(self, first_day: str, last_day: str) -> dict[str, CostTotals]: ...
 
 
-class Limiter(Protocol):
-    """Sending limits of an account, decided atomically."""
+class SlotLog(Protocol):
+    """The message store's memory of grants: what the limiter starts from when it has lost its own."""
 
-    async def reserve(self, account_id: str, windows: Sequence[Window], *, lease_ms: int) -> Reservation: ...
-
-    async def status(self, account_id: str, windows: Sequence[Window], now: datetime) -> RateLimitStatus:
-        """What a reservation would answer, without taking anything."""
+    async def slots(self, account_id: str | None, since_us: int) -> Sequence[Slot]:
+        """Slots that count at or after a moment on Redis's clock, of one account or of all; read consistently."""
         ...
 
-    async def confirm(self, account_id: str, lease_id: str) -> None:
+
+class Limiter(Protocol):
+    """Decides whether a message may be sent now. Raises ``DependencyUnavailable`` when it can't know.
+
+    ``windows`` come from ``domain.rate_limit.windows``. An account (or the system layer) whose memory was lost is
+    rebuilt from the message store before anything is granted.
+    """
+
+    async def check(self, account_id: str, windows: Sequence[Window]) -> Reservation:
+        """What ``reserve`` would answer, without taking anything."""
+        ...
+
+    async def reserve(self, account_id: str, windows: Sequence[Window], *, lease_ms: int) -> Reservation:
+        """A lease over all windows at once, or a denial that charges nothing."""
+        ...
+
+    async def intact(self, leases: Sequence[Lease]) -> frozenset[str]:
+        """The ids of leases that still count. To be asked after their slots were stored and before anything is
+        sent: a lease that got lost with Redis's memory before it was stored admits nothing."""
+        ...
+
+    async def confirm(self, lease: Lease) -> None:
         """The call completed: the slot counts from now."""
         ...
 
-    async def release(self, account_id: str, lease_id: str) -> None:
+    async def release(self, lease: Lease) -> None:
         """Nothing was sent: the slot is free again."""
         ...
 
     async def hold(self, account_id: str, duration_ms: int, reason: str) -> None:
-        """Grant nothing to the account for that long: the platform itself asked for it."""
+        """Grant nothing to the account for that long: the platform itself asked for it. Never shortens a hold."""
+        ...
+
+    async def usage(self, account_id: str, windows: Sequence[Window]) -> AccountUsage:
+        """How full the windows are, and every grant that counts in them."""
+        ...
+
+
+class GateState(Model):
+    """What may stop a send, read consistently in one call."""
+
+    control: AccountControl
+    limits: AccountLimits
+    campaigns: dict[str, CampaignRecord]
+
+
+class DeliveryGate(Protocol):
+    """The last look before a send."""
+
+    async def read(self, account_id: str, campaign_ids: Sequence[str]) -> GateState:
+        """The account's control and limits, and the campaigns that exist."""
+        ...
+
+
+class AccountStore(Protocol):
+    """What operators set for accounts; every change is kept with who made it, when and why."""
+
+    async def control(self, account_id: str) -> AccountControl: ...
+
+    async def put_control(self, control: AccountControl) -> bool:
+        """Store revision ``n`` over revision ``n - 1``; False when somebody else was faster."""
+        ...
+
+    async def limits(self, account_id: str) -> AccountLimits: ...
+
+    async def put_limits(self, limits: AccountLimits) -> bool:
+        """Store revision ``n`` over revision ``n - 1``; False when somebody else was faster."""
+        ...
+
+    async def limits_history(self, account_id: str, *, limit: int) -> Sequence[AccountLimits]:
+        """What was in force before, newest first, the present one included."""
+        ...
+
+
+class Alerts(Protocol):
+    """The alert store."""
+
+    async def raise_alert(self, alert: Alert) -> bool:
+        """Keep an alert; False when one with this id is there already."""
+        ...
+
+    async def since(self, moment: datetime, *, account_id: str | None = None) -> Sequence[Alert]:
+        """Alerts from then on, newest first."""
+        ...
+
+
+class Inbox(Protocol):
+    """Webhook events that were consumed."""
+
+    async def seen(self, digest: str) -> bool:
+        """Whether an event was taken."""
+        ...
+
+    async def take(self, digest: str, event: str, account_id: str, now: datetime) -> bool:
+        """Remember an event that has had its effect, and count it for the account's day; False: taken before."""
+        ...
+
+    async def counts(self, account_id: str, day: str) -> Mapping[str, int]:
+        """Events of an account on a day (``2026-11-22``), by kind."""
         ...
 
 
@@ -178,6 +288,23 @@ class Gateway(Protocol):
     async def send(
         self, *, account_id: str, recipient_id: str, text: str, key: UUID, screening: str | None
     ) -> Delivered: ...
+
+    async def unsend(self, *, account_id: str, recipient_id: str, platform_message_id: str) -> None:
+        """Take a message back; one that is gone already counts as taken back."""
+        ...
+
+    async def send_mass(
+        self,
+        *,
+        account_id: str,
+        recipient_ids: Sequence[str],
+        text: str,
+        key: UUID,
+        screening: str | None,
+        save_for_later: bool,
+    ) -> Delivered:
+        """One message to many fans in one call, or saved at the platform for later."""
+        ...
 
     async def find_sent(self, *, account_id: str, recipient_id: str, text: str, since: datetime) -> Delivered | None:
         """Read the chat back: the message with this text, sent by us since then, if it is there."""
@@ -214,6 +341,18 @@ class SendQueues(Protocol):
     """The way into an account's send queue."""
 
     async def enqueue(self, account_id: str, request: EnqueueBatch) -> Enqueued: ...
+
+    async def outlook(self, account_id: str) -> QueueOutlook | None:
+        """What waits; ``None``: the account has no queue yet, or nobody can tell it now."""
+        ...
+
+    async def wake(self, account_id: str) -> None:
+        """Something about the account changed: look again now. Harmless when there is no queue."""
+        ...
+
+    async def drop_message(self, account_id: str, message_id: UUID) -> None:
+        """A message was ended outside of the queue: settle it now."""
+        ...
 
 
 class Dependency(Protocol):

@@ -5,6 +5,7 @@ from datetime import datetime
 
 from pydantic import Field, computed_field
 
+from domain.alternative import Alternative
 from domain.campaign import CampaignInput, CampaignStatus
 from domain.compliance import ComplianceReport
 from domain.cost import CostTotals, dollars_from_micros
@@ -45,10 +46,12 @@ class CampaignState(Model):
     """All that ``CampaignWorkflow`` carries through continue-as-new.
 
     ``wanted`` is what signals asked for, ``status`` what the store already knows; they differ for a moment.
+    ``revision`` is that of the last status: the store takes none that is not newer than what it has.
     """
 
     status: CampaignStatus = CampaignStatus.PLANNING
     wanted: CampaignStatus = CampaignStatus.RUNNING
+    revision: int = 0
     reason: str = ""
     stopped: str = ""
     planned: bool = False
@@ -79,8 +82,10 @@ class AccountProgress(Model):
     skipped: int
     cancelled: int
     rejected: int
+    recalled: int = 0
     throttled_until: datetime | None = None
     reason: str = ""
+    alternative: Alternative | None = None
 
 
 class CampaignProgress(Model):
@@ -98,6 +103,7 @@ class CampaignProgress(Model):
     skipped: int
     cancelled: int
     rejected: int
+    recalled: int = 0
     accounts: tuple[AccountProgress, ...]
     pending_reviews: tuple[PageKey, ...]
     cost_micros: int
@@ -155,6 +161,9 @@ class WorkflowResult(Model):
     fallback_count: int = 0
     audience: int = 0
     outcomes: dict[MessageStatus, int] = Field(default_factory=dict)
+    alternatives: tuple[Alternative, ...] = Field(
+        default=(), description="by account: what late recipients got instead, and why"
+    )
     plan: ContentPlan | None = None
     message: GeneratedText | None = None
     compliance: ComplianceReport | None = None
@@ -175,7 +184,7 @@ class ClosingCheck(Model):
 
     @property
     def balanced(self) -> bool:
-        """sent + skipped + failed + cancelled + rejected = audience, and nothing is left open."""
+        """sent + skipped + failed + cancelled + rejected + recalled = audience, and nothing is left open."""
         return self.accounted == self.audience == sum(self.outcomes.values())
 
 
@@ -189,6 +198,7 @@ class CampaignOutcome(Model):
     started_at: datetime
     finished_at: datetime = Field(description="by the same clock as startedAt, which is not a worker's")
     audience: int
+    alternatives: tuple[Alternative, ...] = ()
 
 
 def initial_lanes(campaign: CampaignInput) -> dict[str, LaneState]:
@@ -212,6 +222,7 @@ def progress(campaign: CampaignInput, state: CampaignState) -> CampaignProgress:
         skipped=_sum(account.skipped for account in accounts),
         cancelled=_sum(account.cancelled for account in accounts),
         rejected=_sum(account.rejected for account in accounts),
+        recalled=_sum(account.recalled for account in accounts),
         accounts=accounts,
         pending_reviews=tuple(
             PageKey(account_id=lane.lane.account_id, page=number)
@@ -239,8 +250,10 @@ def _account_progress(lane: LaneState) -> AccountProgress:
         skipped=count.get(MessageStatus.SKIPPED, 0),
         cancelled=count.get(MessageStatus.CANCELLED, 0),
         rejected=count.get(MessageStatus.REJECTED, 0),
+        recalled=count.get(MessageStatus.RECALLED, 0),
         throttled_until=lane.throttled_until,
         reason=lane.reason,
+        alternative=lane.alternative,
     )
 
 

@@ -20,6 +20,7 @@ class IntentType(StrEnum):
     MESSAGE_GENERATION = "message_generation"
     CONTENT_VALIDATION = "content_validation"
     CAMPAIGN_EXECUTION = "campaign_execution"
+    DIRECT_MESSAGE = "direct_message"
 
 
 class Provider(StrEnum):

@@ -1,38 +1,49 @@
-"""An account's queue as a value: what waits, what may go next, and what a delivery round changed.
+"""An account's queue as a value: what waits, and what arrivals, signals and delivery rounds change.
 
 Only ids, never texts. Every function returns a new queue; the workflow keeps the current one and carries it
-through continue-as-new.
+through continue-as-new. ``domain.turn`` says what goes next.
 """
 
-from collections.abc import Mapping
 from datetime import datetime, timedelta
 from uuid import UUID
 
 from pydantic import Field
 
 from domain.delivery import MessageStatus, Priority
+from domain.errors import RateLimitExceeded
 from domain.model import AccountId, Model
+from domain.rate_limit import MessageType
 
-ROUND_SIZE = 20
-"""Candidates handed to one delivery round: twice the hard ceiling of a minute."""
-
+ROUND_SIZE = 50
+"""Candidates handed to one delivery round: several times what a minute admits, so that limits end a round."""
 
 DROP_SIZE = 100
-"""Messages of cancelled campaigns that one round ends."""
+"""Messages that one round ends without sending them."""
+
+MAX_DEPTH = 10_000
+MAX_BATCHES = 1_000
+"""What one queue holds at most, so that its state stays one payload of Temporal, which ends at 2 MiB.
+
+As JSON an id takes 39 bytes, its postponement 71 more, and a batch about 400: under 1.6 MB when every message of a
+full queue is postponed. The campaign pages ahead of the queue wait in the message store, however many they are.
+"""
+
+FULL_AGAIN = timedelta(minutes=1)
+"""How long a caller waits before it offers a batch to a full queue again."""
+
+AGED_SHARE = 5
+AGE_AFTER = timedelta(minutes=30)
+"""Every ``AGED_SHARE``-th message sent is the one that waits longest, if it waits longer than ``AGE_AFTER``."""
+
+NEVER_SERVED = -1
+"""The last turn of a flow that had none."""
 
 WORKFLOW = "SendQueueWorkflow"
 ENQUEUE = "enqueue"
+DROP_MESSAGE = "drop_message"
+WAKE = "wake"
+STATE = "state"
 """Names that clients outside the workflow layer use."""
-
-
-class QueuedBatch(Model):
-    """Messages of one campaign that arrived together and wait to be sent."""
-
-    campaign_id: str
-    batch: int = Field(ge=0)
-    priority: Priority
-    sequence: int = Field(description="order of arrival in this queue")
-    message_ids: tuple[UUID, ...]
 
 
 class EnqueueBatch(Model):
@@ -41,13 +52,70 @@ class EnqueueBatch(Model):
     campaign_id: str
     batch: int = Field(ge=0, description="counted by the campaign, per account")
     priority: Priority
+    message_type: MessageType = MessageType.CUSTOM
     message_ids: tuple[UUID, ...]
+    not_before: datetime | None = None
+    expires_at: datetime | None = Field(default=None, description="skipped rather than sent after this")
+    group: str = Field(default="", description="who shares the account fairly with others; empty: the campaign")
+    reports: bool = Field(default=True, description="whether a campaign workflow wants to hear of the outcomes")
+
+
+class QueuedBatch(EnqueueBatch):
+    """Messages of one campaign that arrived together and wait to be sent."""
+
+    sequence: int = Field(description="order of arrival in this queue")
+    arrived_at: datetime
+
+    @property
+    def flow(self) -> str:
+        """Whose turn it takes: messages of one priority and group."""
+        return f"{self.priority}:{self.group or self.campaign_id}"
+
+    @property
+    def age(self) -> tuple[datetime, int]:
+        """Since when it waits, and its place among those that wait since the same moment."""
+        return max(self.arrived_at, self.not_before or self.arrived_at), self.sequence
 
 
 class Enqueued(Model):
     """The answer: the place of the batch's last message in the queue, from 1."""
 
     position: int
+
+
+class QueuedMessage(Model):
+    """One waiting message in the order of service."""
+
+    campaign_id: str
+    message_id: UUID
+    priority: Priority
+    message_type: MessageType
+    arrived_at: datetime
+    not_before: datetime | None = None
+    expires_at: datetime | None = None
+    group: str = Field(default="", description="as of its batch")
+    sequence: int = Field(default=0, description="as of its batch")
+    turn: int = Field(default=NEVER_SERVED, description="when its flow was served last")
+    parked: bool = Field(default=False, description="its campaign is paused, so nobody knows when it goes")
+
+    @property
+    def flow(self) -> str:
+        """Whose turn it takes."""
+        return f"{self.priority}:{self.group or self.campaign_id}"
+
+
+class QueueOutlook(Model):
+    """What an account's queue shows: everything that waits to be sent, in the order of service.
+
+    A message that must wait although others may go keeps its place and steps aside until then. Parked messages
+    come last. What is only to be ended is left out.
+    """
+
+    account_id: AccountId
+    messages: tuple[QueuedMessage, ...]
+    throttled_until: datetime | None = None
+    asleep: bool = Field(default=False, description="nothing goes until somebody changes the account")
+    reason: str = Field(default="", description="why the head of the line does not move")
 
 
 class Candidate(Model):
@@ -69,6 +137,7 @@ class Deferred(Model):
 
     message_id: UUID
     delay_ms: int = Field(ge=0)
+    reason: str = ""
 
 
 class DeliveryRound(Model):
@@ -79,12 +148,18 @@ class DeliveryRound(Model):
 
 
 class DeliveryReport(Model):
-    """What one run of the delivery activity did. ``wait_ms``: the account must wait that long, for ``reason``."""
+    """What one run of the delivery activity did. ``wait_ms``: the account must wait that long, for ``reason``.
+
+    ``until_woken``: the account waits until somebody changes something. ``type_waits_ms``: types of messages that
+    have to wait although others may go.
+    """
 
     settled: tuple[Settled, ...] = ()
     deferred: tuple[Deferred, ...] = ()
     paused_campaigns: tuple[str, ...] = ()
+    type_waits_ms: dict[MessageType, int] = Field(default_factory=dict)
     wait_ms: int = 0
+    until_woken: bool = False
     reason: str = ""
 
 
@@ -110,9 +185,15 @@ class SendQueue(Model):
     account_id: AccountId
     batches: tuple[QueuedBatch, ...] = ()
     next_sequence: int = 0
+    served: int = Field(default=0, description="messages sent so far: whose turn it is follows from it")
+    turns: dict[str, int] = Field(default_factory=dict, description="by flow, when it was served last")
+    type_not_before: dict[MessageType, datetime] = Field(default_factory=dict)
+    dropped_messages: frozenset[UUID] = frozenset()
+    asleep: bool = Field(default=False, description="waits until woken")
     paused_campaigns: frozenset[str] = frozenset()
     dropped_campaigns: frozenset[str] = frozenset()
     rechecked: frozenset[str] = Field(default=frozenset(), description="campaigns that changed during a round")
+    woken: bool = Field(default=False, description="the account changed during a round")
     not_before: dict[UUID, datetime] = Field(default_factory=dict)
     throttled_until: datetime | None = None
     reason: str = ""
@@ -123,119 +204,95 @@ class SendQueue(Model):
         return sum(len(batch.message_ids) for batch in self.batches)
 
 
-def enqueue(queue: SendQueue, request: EnqueueBatch) -> tuple[SendQueue, Enqueued]:
-    """Add a batch behind everything of its own priority; repeating a request is harmless."""
-    known = any(batch.campaign_id == request.campaign_id and batch.batch == request.batch for batch in queue.batches)
-    if not known and request.message_ids:
-        added = QueuedBatch(
-            campaign_id=request.campaign_id,
-            batch=request.batch,
-            priority=request.priority,
-            sequence=queue.next_sequence,
-            message_ids=request.message_ids,
-        )
-        ordered = sorted((*queue.batches, added), key=lambda batch: (batch.priority.rank, batch.sequence))
-        queue = queue.model_copy(update={"batches": tuple(ordered), "next_sequence": queue.next_sequence + 1})
-    position = 0
-    for batch in queue.batches:
-        position += len(batch.message_ids)
-        if batch.campaign_id == request.campaign_id and batch.batch == request.batch:
-            break
-    return queue, Enqueued(position=position)
-
-
-def start_round(queue: SendQueue) -> SendQueue:
-    """The queue at the start of a delivery round: what changes from now on is newer than what the round sees."""
-    return queue.model_copy(update={"rechecked": frozenset()})
-
-
-def candidates(queue: SendQueue, now: datetime, size: int = ROUND_SIZE) -> tuple[Candidate, ...]:
-    """The next messages in order of priority, then age; paused campaigns and waiting messages step aside."""
-    chosen: list[Candidate] = []
-    for batch in queue.batches:
-        if batch.campaign_id in queue.paused_campaigns:
-            continue
-        for message_id in batch.message_ids:
-            due = queue.not_before.get(message_id)
-            if due is not None and due > now:
-                continue
-            chosen.append(Candidate(campaign_id=batch.campaign_id, message_id=message_id))
-            if len(chosen) == size:
-                return tuple(chosen)
-    return tuple(chosen)
-
-
-def dropped(queue: SendQueue, now: datetime, size: int = DROP_SIZE) -> tuple[Candidate, ...]:
-    """Messages of cancelled campaigns: they need no slot, only an end, and go before everything else."""
-    own = queue.model_copy(
-        update={"batches": tuple(batch for batch in queue.batches if batch.campaign_id in queue.dropped_campaigns)}
+def enqueue(queue: SendQueue, request: EnqueueBatch, now: datetime) -> SendQueue:
+    """Add a batch; repeating a request is harmless. Whether there is room has to be asked before: ``ensure_room``."""
+    if not request.message_ids or knows(queue, request):
+        return queue
+    added = QueuedBatch(**request.model_dump(), sequence=queue.next_sequence, arrived_at=now)
+    return queue.model_copy(
+        update={"batches": (*queue.batches, added), "next_sequence": queue.next_sequence + 1},
     )
-    return candidates(own, now, size)
 
 
-def apply(queue: SendQueue, report: DeliveryReport, now: datetime) -> tuple[SendQueue, Mapping[str, Receipts]]:
-    """The queue after a round, and what each campaign with something to learn is told."""
-    ended = {settled.message_id: settled.status for settled in report.settled}
-    throttled_until = now + timedelta(milliseconds=report.wait_ms) if report.wait_ms > 0 else None
-    receipts: dict[str, list[BatchReceipt]] = {}
-    batches: list[QueuedBatch] = []
-    for batch in queue.batches:
-        counts: dict[MessageStatus, int] = {}
-        for message_id in batch.message_ids:
-            if message_id in ended:
-                counts[ended[message_id]] = counts.get(ended[message_id], 0) + 1
-        if counts:
-            receipts.setdefault(batch.campaign_id, []).append(BatchReceipt(batch=batch.batch, counts=counts))
-            rest = tuple(message_id for message_id in batch.message_ids if message_id not in ended)
-            if rest:
-                batches.append(batch.model_copy(update={"message_ids": rest}))
-        else:
-            batches.append(batch)
-    not_before = {key: due for key, due in queue.not_before.items() if key not in ended and due > now}
-    # Nor may a campaign that was resumed or cancelled meanwhile wait for what the round postponed.
-    rechecked = {key for batch in batches if batch.campaign_id in queue.rechecked for key in batch.message_ids}
-    for deferred in report.deferred:
-        if deferred.message_id in rechecked:
-            continue
-        not_before[deferred.message_id] = now + timedelta(milliseconds=deferred.delay_ms)
-    alive = {batch.campaign_id for batch in batches}
-    # A campaign that was resumed while the round ran must not be parked by what the round saw before.
-    paused_now = set(report.paused_campaigns) - queue.rechecked
-    after = queue.model_copy(
-        update={
-            "batches": tuple(batches),
-            "not_before": not_before,
-            "paused_campaigns": (queue.paused_campaigns | paused_now) & alive,
-            "rechecked": frozenset(),
-            "dropped_campaigns": queue.dropped_campaigns & alive,
-            "throttled_until": throttled_until,
-            "reason": report.reason,
-        }
-    )
-    return after, {
-        campaign_id: Receipts(
-            account_id=queue.account_id,
-            batches=tuple(batch_receipts),
-            throttled_until=throttled_until if campaign_id in alive else None,
-            reason=report.reason if campaign_id in alive else "",
+def knows(queue: SendQueue, request: EnqueueBatch) -> bool:
+    """Whether messages of this batch wait already."""
+    return any(batch.campaign_id == request.campaign_id and batch.batch == request.batch for batch in queue.batches)
+
+
+def ensure_room(queue: SendQueue, request: EnqueueBatch) -> None:
+    """Raise ``RateLimitExceeded`` when a batch that is new to the queue does not fit into it."""
+    if knows(queue, request):
+        return
+    if queue.depth + len(request.message_ids) > MAX_DEPTH or len(queue.batches) >= MAX_BATCHES:
+        raise RateLimitExceeded(
+            f"the send queue of this account is full: {queue.depth} messages in {len(queue.batches)} batches wait "
+            f"(at most {MAX_DEPTH} in {MAX_BATCHES})",
+            retry_after_s=FULL_AGAIN.total_seconds(),
         )
-        for campaign_id, batch_receipts in receipts.items()
-    }
+
+
+def fairness_key(account_id: str) -> str:
+    """Who takes turns with others for Temporal's workers: the account, in at most 64 bytes."""
+    return account_id.removeprefix("acct_")
+
+
+def is_late(batch: EnqueueBatch, now: datetime) -> bool:
+    """Whether it is too late to send the messages of a batch."""
+    return batch.expires_at is not None and batch.expires_at <= now
+
+
+def is_throttled(queue: SendQueue, now: datetime) -> bool:
+    """Whether the whole account has to wait."""
+    return queue.throttled_until is not None and queue.throttled_until > now
+
+
+def takes_aged_turn(batch: QueuedBatch, served: int, now: datetime) -> bool:
+    """Whether a message that goes after ``served`` others goes for its age and takes no turn of its flow."""
+    return (served + 1) % AGED_SHARE == 0 and batch.age[0] + AGE_AFTER < now
 
 
 def drop(queue: SendQueue, campaign_id: str) -> SendQueue:
     """The campaign was cancelled: its messages are ended before anything else is sent."""
     if all(batch.campaign_id != campaign_id for batch in queue.batches):
         return queue
-    rechecked = recheck(queue, campaign_id)
+    rechecked = _forget_waits(queue, campaign_id)
     return rechecked.model_copy(update={"dropped_campaigns": queue.dropped_campaigns | {campaign_id}})
 
 
+def drop_message(queue: SendQueue, message_id: UUID) -> SendQueue:
+    """The message was ended outside of the queue: it is settled before anything else is sent."""
+    if all(message_id not in batch.message_ids for batch in queue.batches):
+        return queue
+    return queue.model_copy(
+        update={
+            "dropped_messages": queue.dropped_messages | {message_id},
+            "not_before": {key: due for key, due in queue.not_before.items() if key != message_id},
+        }
+    )
+
+
 def recheck(queue: SendQueue, campaign_id: str) -> SendQueue:
-    """The campaign changed: ask the store again, at once."""
-    waiting = {
-        message_id for batch in queue.batches if batch.campaign_id == campaign_id for message_id in batch.message_ids
-    }
+    """The campaign changed: ask the store again as soon as the account may send."""
+    return _forget_waits(queue, campaign_id).model_copy(update={"asleep": False})
+
+
+def wake(queue: SendQueue) -> SendQueue:
+    """The account or its limits changed: everything that a delivery round has said about waiting is out of date."""
+    return queue.model_copy(
+        update={
+            "woken": True,
+            "asleep": False,
+            "throttled_until": None,
+            "reason": "",
+            "type_not_before": {},
+            "paused_campaigns": frozenset(),
+            "not_before": {},
+        }
+    )
+
+
+def _forget_waits(queue: SendQueue, campaign_id: str) -> SendQueue:
+    waiting = {key for batch in queue.batches if batch.campaign_id == campaign_id for key in batch.message_ids}
     return queue.model_copy(
         update={
             "paused_campaigns": queue.paused_campaigns - {campaign_id},
@@ -243,24 +300,3 @@ def recheck(queue: SendQueue, campaign_id: str) -> SendQueue:
             "not_before": {key: due for key, due in queue.not_before.items() if key not in waiting},
         }
     )
-
-
-def next_wake(queue: SendQueue, now: datetime) -> datetime | None:
-    """When to try again without being woken; ``None``: only something new can change anything."""
-    if dropped(queue, now, 1):
-        return now
-    if candidates(queue, now, 1):
-        if queue.throttled_until is None or queue.throttled_until <= now:
-            return now
-        return queue.throttled_until
-    waiting = {
-        message_id
-        for batch in queue.batches
-        if batch.campaign_id not in queue.paused_campaigns
-        for message_id in batch.message_ids
-    }
-    dues = [due for message_id, due in queue.not_before.items() if message_id in waiting]
-    if not dues:
-        return None
-    earliest = min(dues)
-    return max(earliest, queue.throttled_until) if queue.throttled_until else earliest

@@ -7,7 +7,6 @@ async with Stack(StackOptions()) as stack:
 
 import asyncio
 import os
-import secrets
 import shutil
 import sys
 import tempfile
@@ -18,9 +17,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Self
 
-from adapters.settings import Environment, Settings
 from domain.campaign import SEARCH_ATTRIBUTES
 from local import ports, redis, state, temporal
+from local.environment import environment
 from local.guard import Guard
 from local.process import SOURCE, Command, Probe, Process, ProcessExitedError, child_environment
 
@@ -36,7 +35,6 @@ Migrate = Callable[[Mapping[str, str]], Awaitable[None]]
 """Creates tables and buckets; receives the environment of the product's processes."""
 
 _READY_PATH = "/api/health/hybrid-orchestrator/ready"
-_DRAIN_S = 3.0
 _GRACE_S = 5.0
 
 
@@ -48,6 +46,9 @@ class StackOptions:
     """State, logs and data; one stack at a time runs on a directory."""
 
     parts: frozenset[str] = EVERYTHING
+
+    workers: int = 1
+    """Processes that the part ``worker`` consists of; the second one is called ``worker-2``, and so on."""
 
     ports: Mapping[str, int] = field(default_factory=dict)
     """Fixed ports by name (see ``PORTS``); absent or 0 means any free one."""
@@ -89,6 +90,7 @@ class Stack:
         if unknown := options.parts - EVERYTHING:
             raise ValueError(f"no such parts: {sorted(unknown)}; there are {sorted(EVERYTHING)}")
         self.options = options
+        self._parts = options.parts | _further_workers(options)
         self.env: dict[str, str] = {}
         """For product processes; whole even when only some parts run, so that nothing goes outside."""
         self.addresses: dict[str, str] = {}
@@ -103,7 +105,7 @@ class Stack:
         async with AsyncExitStack() as cleanup:
             lock = cleanup.enter_context(state.claim(self.options.directory))
             self._ports = ports.choose(PORTS, self.options.ports)
-            self.env = environment(self._ports, self.options)
+            self.env = environment(self._ports, use_real=self.options.use_real, overrides=self.options.env)
             self.addresses = _addresses(self._ports, self.options.parts)
             self._data = self._data_directory(cleanup)
             self._guard = cleanup.enter_context(Guard(lock))
@@ -156,15 +158,15 @@ class Stack:
 
     async def _start(self) -> None:
         logs = self.options.directory / "logs"
-        for name in self.options.parts:
+        for name in self._parts:
             (logs / f"{name}.log").unlink(missing_ok=True)
         try:
             async with asyncio.TaskGroup() as group:
-                for name in sorted(self.options.parts & (INFRASTRUCTURE | SIMULATORS) - {"moto"}):
+                for name in sorted(self._parts & (INFRASTRUCTURE | SIMULATORS) - {"moto"}):
                     group.create_task(self._start_part(name))
                 group.create_task(self._start_store())
             async with asyncio.TaskGroup() as group:
-                for name in sorted(self.options.parts & PRODUCT):
+                for name in sorted(filter(_is_product, self._parts)):
                     group.create_task(self._start_part(name))
         except BaseExceptionGroup as failures:
             # The first failure cancelled the others: it is the one to tell.
@@ -196,8 +198,8 @@ class Stack:
         """The product first, so that it can still say goodbye to the servers."""
         # Data that is not kept need not be saved: SIGKILL spares Temporal's 1.3 s of shutting down.
         end_server = Process.stop if self.options.keep_data else Process.kill
-        product = [process for name, process in self._processes.items() if name in PRODUCT]
-        servers = [process for name, process in self._processes.items() if name not in PRODUCT]
+        product = [process for name, process in self._processes.items() if _is_product(name)]
+        servers = [process for name, process in self._processes.items() if not _is_product(name)]
         await asyncio.gather(*(process.stop(self._grace_s) for process in product))
         await asyncio.gather(*(end_server(process) for process in servers))
         await asyncio.gather(*self._watchers)
@@ -206,7 +208,7 @@ class Stack:
         port = self._ports.get(name, 0)
         listen = ("--host", ports.HOST, "--port", str(port))
         attributes = self.options.search_attributes
-        match name:
+        match name.partition("-")[0]:
             case "temporal":
                 database = self._data / "temporal.db"
                 return _Part(
@@ -224,61 +226,15 @@ class Stack:
                 argv = (*_python("uvicorn"), "--factory", "api.app:create_app", *listen, *quiet)
                 return _Part(argv, lambda: ports.answers_ok(port, _READY_PATH))
             case "worker":
-                return _Part((sys.executable, str(SOURCE / "worker.py")), self._worker_is_ready)
+                return _Part((sys.executable, str(SOURCE / "worker.py")), lambda: self._worker_is_ready(name))
             case "onlyfans" | "ai" | "legacy":
                 argv = (*_python(f"local.{name}"), *listen)
                 return _Part(argv, lambda: ports.answers_ok(port, "/_control/health"))
             case _:
                 raise ValueError(f"no such part: {name}; there are {sorted(EVERYTHING)}")
 
-    async def _worker_is_ready(self) -> bool:
-        return '"event": "worker.ready"' in self._processes["worker"].log_since_start()
-
-
-def environment(port: Mapping[str, int], options: StackOptions) -> dict[str, str]:
-    """The variables that lead API, worker and command line to the local parts, on these ports."""
-    bypass = ",".join(filter(None, (os.environ.get("NO_PROXY"), ports.HOST, "localhost")))
-    local = {
-        "HUNTAZE_ENVIRONMENT": Environment.DEVELOPMENT.value,
-        "HUNTAZE_API_HOST": ports.HOST,
-        "HUNTAZE_API_PORT": str(port["api"]),
-        "HUNTAZE_JWT_ALGORITHM": "HS256",
-        "HUNTAZE_JWT_SECRET": secrets.token_urlsafe(48),
-        "HUNTAZE_DRAIN_TIMEOUT_S": str(_DRAIN_S),
-        "HUNTAZE_REDIS_URL": f"redis://{ports.HOST}:{port['redis']}/0",
-        "HUNTAZE_ONLYFANS_BASE_URL": ports.url(port["onlyfans"]),
-        "ONLYFANSAPI_API_KEY": "local",
-        "OPENAI_BASE_URL": f"{ports.url(port['ai'])}/v1",
-        "OPENAI_API_KEY": "local",
-        "AZURE_OPENAI_ENDPOINT": ports.url(port["ai"]),
-        "AZURE_OPENAI_API_KEY": "local",
-        "LEGACY_BASE_URL": ports.url(port["legacy"]),
-        **temporal.environment(port["temporal"]),
-        "AWS_ENDPOINT_URL": ports.url(port["moto"]),
-        "AWS_REGION": "us-east-1",
-        "AWS_DEFAULT_REGION": "us-east-1",
-        "AWS_ACCESS_KEY_ID": "testing",
-        "AWS_SECRET_ACCESS_KEY": "testing",
-        "NO_PROXY": bypass,
-        "no_proxy": bypass,
-    }
-    return local | (_real_ai() if options.use_real else {}) | dict(options.env)
-
-
-def _real_ai() -> dict[str, str]:
-    """The user's own services; ``.env`` counts like the environment."""
-    settings = Settings(environment=Environment.DEVELOPMENT)
-    real: dict[str, str] = {}
-    if key := settings.openai_api_key.get_secret_value():
-        real |= {"OPENAI_API_KEY": key, "OPENAI_BASE_URL": settings.openai_base_url}
-    key = settings.azure_openai_api_key.get_secret_value()
-    if key and settings.azure_openai_endpoint:
-        real |= {"AZURE_OPENAI_API_KEY": key, "AZURE_OPENAI_ENDPOINT": settings.azure_openai_endpoint}
-    if not real:
-        raise ValueError(
-            "no key for real AI: set OPENAI_API_KEY, or AZURE_OPENAI_API_KEY together with AZURE_OPENAI_ENDPOINT"
-        )
-    return real
+    async def _worker_is_ready(self, name: str) -> bool:
+        return '"event": "worker.ready"' in self._processes[name].log_since_start()
 
 
 def _addresses(port: Mapping[str, int], parts: frozenset[str]) -> dict[str, str]:
@@ -294,6 +250,17 @@ def _addresses(port: Mapping[str, int], parts: frozenset[str]) -> dict[str, str]
         ("redis", "Redis", f"redis://{ports.HOST}:{port['redis']}/0"),
     )
     return {name: url for part, name, url in known if part in parts}
+
+
+def _further_workers(options: StackOptions) -> frozenset[str]:
+    """The worker processes beside the first."""
+    if "worker" not in options.parts:
+        return frozenset()
+    return frozenset(f"worker-{number}" for number in range(2, options.workers + 1))
+
+
+def _is_product(name: str) -> bool:
+    return name.partition("-")[0] in PRODUCT
 
 
 def _python(module: str) -> tuple[str, ...]:

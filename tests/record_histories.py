@@ -9,6 +9,7 @@ import os
 import sys
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -18,6 +19,7 @@ from adapters.bootstrap import open_ports, open_tables
 from adapters.settings import Settings
 from domain.campaign import CampaignStatus, ControlRequest, GenerationInput, generation_workflow_id
 from domain.delivery import send_queue_id
+from domain.recall import recall_workflow_id
 from domain.review import ReviewDecision
 from local.process import child_environment
 from local.stack import INFRASTRUCTURE, SIMULATORS, Stack, StackOptions
@@ -64,6 +66,24 @@ async def cancelled_campaign(launcher: Launcher) -> dict[str, str]:
     return {"campaign-cancelled": handle.id}
 
 
+async def late_campaign(launcher: Launcher) -> dict[str, str]:
+    """A deadline that the second page would miss: the rest gets a mass message."""
+    deadline = datetime.now(UTC) + timedelta(seconds=30)
+    terms = {"onDeadline": "mass_message", "alternativeText": "Hello everybody.", "deadline": deadline.isoformat()}
+    _, handle = await launcher.campaign(14, delivery=terms)
+    await handle.result()
+    return {"campaign-late": handle.id}
+
+
+async def recalled_campaign(launcher: Launcher) -> dict[str, str]:
+    """A campaign that is taken back while it runs."""
+    with launcher.env.auto_time_skipping_disabled():
+        record, handle = await launcher.campaign(14)
+        await progress_until(handle, lambda seen: seen.sent == 10)
+        await launcher.recall(record.campaign_id)
+    return {"recall": recall_workflow_id(record.campaign_id)}
+
+
 async def long_campaign(launcher: Launcher) -> dict[str, str]:
     """The last run of a campaign that was continued as new."""
     _, handle = await launcher.campaign(16, pages_per_run=2)
@@ -92,6 +112,8 @@ SCENARIOS: tuple[Callable[[Launcher], Awaitable[dict[str, str]]], ...] = (
     throttled_campaign,
     reviewed_campaign,
     cancelled_campaign,
+    late_campaign,
+    recalled_campaign,
     long_campaign,
     generation,
 )

@@ -1,7 +1,8 @@
 """One campaign from plan to closing identity: a lane for each account, steered by signals."""
 
 import asyncio
-from datetime import timedelta
+from contextlib import suppress
+from datetime import datetime, timedelta
 from typing import Any
 
 from temporalio import workflow
@@ -9,11 +10,13 @@ from temporalio.common import SearchAttributeKey
 from temporalio.exceptions import ActivityError, ApplicationError
 
 with workflow.unsafe.imports_passed_through():
-    from activities.campaign import CampaignActivities, CloseLane, StatusChange
+    from activities.alternative import AlternativeActivities, TakeAlternative
+    from activities.campaign import CampaignActivities, CloseLane, Imbalance, StatusChange
     from activities.provider import DraftPage, PlanCampaign, ProviderActivities
     from activities.review import DecidePage, ReviewActivities
-    from activities.send_queue import Resubmit, SubmissionActivities, SubmitPage
+    from activities.send_queue import LookAhead, Resubmit, SubmissionActivities, SubmitPage
     from domain import lane as lanes
+    from domain.alternative import too_late
     from domain.campaign import CampaignStatus, ControlRequest
     from domain.delivery import MessageStatus, send_queue_id
     from domain.errors import ErrorType
@@ -170,7 +173,7 @@ class CampaignWorkflow:
                     ProviderActivities.plan,
                     PlanCampaign(campaign_id=self._input.campaign_id),
                     cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
-                    **policies.PROVIDER_CALL,
+                    **policies.generating(self._input.owner, self._input.priority),
                 )
             )
         except ActivityError as error:
@@ -197,13 +200,21 @@ class CampaignWorkflow:
                 self._roll_if_long()
 
     async def _wait(self, account_id: str) -> None:
+        lane = self._lane(account_id)
+        resync_at = workflow.now() + policies.RESYNC_AFTER if lane.batches else None
+        deadline = self._input.delivery.deadline if lanes.may_be_late(lane) else None
+        moments = [moment for moment in (resync_at, deadline) if moment is not None]
+        timeout = max(min(moments) - workflow.now(), timedelta(0)) if moments else None
         try:
             await workflow.wait_condition(
-                lambda: self._rolling or self._next(account_id).kind is not ActionKind.WAIT,
-                timeout=policies.RESYNC_AFTER if self._lane(account_id).batches else None,
+                lambda: self._rolling or self._next(account_id).kind is not ActionKind.WAIT, timeout=timeout
             )
         except TimeoutError:
-            await self._resynchronise(account_id)
+            if deadline is not None and deadline <= workflow.now():
+                # Whoever has no message by now would get it later still.
+                self._choose_alternative(account_id, too_late(self._input.delivery, workflow.now()))
+            else:
+                await self._resynchronise(account_id)
 
     async def _act(self, account_id: str, action: Action) -> None:
         match action.kind:
@@ -213,10 +224,19 @@ class CampaignWorkflow:
                 await self._carry_out_decision(account_id, action)
             case ActionKind.SUBMIT:
                 await self._submit(account_id, action.page, action.batch)
+            case ActionKind.ALTERNATIVE:
+                await self._take_alternative(account_id, action.page)
             case _:
                 await self._close(account_id)
 
     async def _draft(self, account_id: str, action: Action) -> None:
+        if self._is_past(self._input.delivery.expires_at):
+            await self._close_lane(account_id, MessageStatus.SKIPPED, "expired")
+            return
+        late = await self._why_late(account_id)
+        if late:
+            self._choose_alternative(account_id, late)
+            return
         request = DraftPage(campaign_id=self._input.campaign_id, account_id=account_id, page=action.page)
         try:
             drafted = await self._unless_cancelled(
@@ -224,7 +244,7 @@ class CampaignWorkflow:
                     ProviderActivities.draft_page,
                     request,
                     cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
-                    **policies.PROVIDER_CALL,
+                    **policies.generating(self._input.owner, self._input.priority),
                 )
             )
         except ActivityError as error:
@@ -258,7 +278,6 @@ class CampaignWorkflow:
             account_id=account_id,
             page=page,
             batch=batch,
-            priority=self._input.priority,
         )
         submitted = await workflow.execute_activity_method(SubmissionActivities.submit_page, request, **policies.STORE)
         self._set_lane(lanes.after_submit(self._lane(account_id), page, batch, submitted.count))
@@ -266,20 +285,72 @@ class CampaignWorkflow:
             # The batch arrived behind the call that came with the cancellation.
             await self._tell_queue(account_id)
 
-    async def _close(self, account_id: str) -> None:
+    async def _why_late(self, account_id: str) -> str:
+        """Why the next page would come after the deadline; empty: it would not, or there is none."""
+        if self._input.delivery.deadline is None:
+            return ""
+        request = LookAhead(
+            campaign_id=self._input.campaign_id,
+            account_id=account_id,
+            messages=lanes.next_page_reach(self._lane(account_id), self._input.page_size),
+        )
+        ahead = await self._unless_cancelled(
+            workflow.start_activity_method(SubmissionActivities.outlook, request, **policies.STORE)
+        )
+        return "" if ahead is None else ahead.late
+
+    def _choose_alternative(self, account_id: str, reason: str) -> None:
+        action = self._input.delivery.on_deadline
+        assert action is not None  # noqa: S101 - a deadline always comes with its action
+        self._set_lane(lanes.choose_alternative(self._lane(account_id), action, reason, self._input.page_size))
+
+    async def _take_alternative(self, account_id: str, from_page: int) -> None:
         lane = self._lane(account_id)
-        cancelled = self._state.status is CampaignStatus.CANCELLING
+        assert lane.alternative is not None  # noqa: S101 - next_action asks for nothing that was not chosen
+        request = TakeAlternative(
+            campaign_id=self._input.campaign_id,
+            account_id=account_id,
+            from_page=from_page,
+            pages=lane.lane.pages,
+            action=lane.alternative.action,
+        )
+        status = self._state.status
+        taken = await workflow.execute_activity_method(AlternativeActivities.take, request, **policies.ALTERNATIVE)
+        if taken.done:
+            self._set_lane(lanes.after_close(self._lane(account_id), taken.counts))
+            return
+        self._set_lane(lanes.after_delay(self._lane(account_id), taken.reason))
+        with suppress(TimeoutError):
+            await workflow.wait_condition(
+                lambda: (
+                    self._rolling
+                    or self._state.status is not status
+                    or self._next(account_id).kind is not ActionKind.ALTERNATIVE
+                ),
+                timeout=timedelta(milliseconds=taken.wait_ms),
+            )
+
+    async def _close(self, account_id: str) -> None:
+        if self._state.status is CampaignStatus.CANCELLING:
+            await self._close_lane(account_id, MessageStatus.CANCELLED, "campaign_cancelled", everything=True)
+        else:
+            await self._close_lane(account_id, MessageStatus.SKIPPED, self._state.stopped)
+
+    async def _close_lane(
+        self, account_id: str, outcome: MessageStatus, reason: str, *, everything: bool = False
+    ) -> None:
+        lane = self._lane(account_id)
         request = CloseLane(
             campaign_id=self._input.campaign_id,
             account_id=account_id,
             from_page=lane.next_page,
             pages=lane.lane.pages,
-            outcome=MessageStatus.CANCELLED if cancelled else MessageStatus.SKIPPED,
-            reason="campaign_cancelled" if cancelled else self._state.stopped,
-            everything=cancelled,
+            outcome=outcome,
+            reason=reason,
+            everything=everything,
         )
         closed = await workflow.execute_activity_method(CampaignActivities.close_lane, request, **policies.BULK_STORE)
-        self._set_lane(lanes.after_close(self._lane(account_id), closed.counts, everything=cancelled))
+        self._set_lane(lanes.after_close(self._lane(account_id), closed.counts, everything=everything))
 
     async def _resynchronise(self, account_id: str) -> None:
         """Nothing was heard for long: the store knows what became of the batches, the queue gets them again."""
@@ -288,7 +359,6 @@ class CampaignWorkflow:
             campaign_id=self._input.campaign_id,
             account_id=account_id,
             batches=batches,
-            priority=self._input.priority,
         )
         found = await workflow.execute_activity_method(SubmissionActivities.resubmit, request, **policies.STORE)
         self._set_lane(lanes.after_resync(self._lane(account_id), found.counts, found.waiting))
@@ -315,6 +385,7 @@ class CampaignWorkflow:
             started_at=self._state.started_at,
             finished_at=workflow.now(),
             audience=self._input.audience_size,
+            alternatives=tuple(lane.alternative for lane in self._state.lanes.values() if lane.alternative is not None),
         )
         result = await self._reconcile(outcome)
         for _ in range(CLOSING_ATTEMPTS):
@@ -329,6 +400,11 @@ class CampaignWorkflow:
         found = {str(status): number for status, number in result.outcomes.items()}
         workflow.logger.error("the closing identity does not hold", extra={"outcomes": found})
         await self._record(CampaignStatus.FAILED, "closing_identity_violated")
+        imbalance = Imbalance(
+            campaign_id=outcome.campaign_id,
+            check=ClosingCheck(audience=outcome.audience, outcomes=result.outcomes),
+        )
+        await workflow.execute_activity_method(CampaignActivities.report_imbalance, imbalance, **policies.STORE)
         workflow.upsert_search_attributes([STATUS.value_set(str(CampaignStatus.FAILED))])
         raise ApplicationError(
             f"{outcome.audience} recipients, but the message store has {found}",
@@ -340,7 +416,10 @@ class CampaignWorkflow:
         return await workflow.execute_activity_method(CampaignActivities.finish, outcome, **policies.STORE)
 
     async def _record(self, status: CampaignStatus, reason: str) -> None:
-        change = StatusChange(campaign_id=self._input.campaign_id, status=status, reason=reason)
+        # Also newer than whatever this workflow has said before it was reset to an earlier event.
+        revision = max(self._state.revision + 1, int(workflow.now().timestamp() * 1000))
+        self._update(revision=revision)
+        change = StatusChange(campaign_id=self._input.campaign_id, status=status, reason=reason, revision=revision)
         await workflow.execute_activity_method(CampaignActivities.set_status, change, **policies.STORE)
 
     def _final_status(self) -> CampaignStatus:
@@ -359,6 +438,9 @@ class CampaignWorkflow:
             standing_decision=state.standing_decision,
         )
         return lanes.next_action(self._lane(account_id), steering, self._input.page_size)
+
+    def _is_past(self, moment: datetime | None) -> bool:
+        return moment is not None and moment <= workflow.now()
 
     def _roll_if_long(self) -> None:
         self._pages_left -= 1

@@ -1,19 +1,26 @@
 """The only sender of one account: order, priority and waiting have one owner."""
 
 import asyncio
-from functools import partial
+from contextlib import suppress
+from datetime import timedelta
+from uuid import UUID
 
 from temporalio import workflow
 from temporalio.exceptions import ApplicationError
 
 with workflow.unsafe.imports_passed_through():
     from activities.delivery import DeliveryActivities
+    from activities.failure import application_error
+    from domain import round as rounds
     from domain import send_queue as queues
+    from domain import turn
     from domain.campaign import campaign_workflow_id
-    from domain.send_queue import DeliveryRound, EnqueueBatch, Enqueued, Receipts, SendQueue
+    from domain.errors import RateLimitExceeded
+    from domain.send_queue import Candidate, DeliveryRound, EnqueueBatch, Enqueued, Receipts, SendQueue
     from workflows import policies
 
 ROUNDS_PER_RUN = 1_000
+SHORTEST_SLEEP = timedelta(milliseconds=1)
 
 
 @workflow.defn(name=queues.WORKFLOW)
@@ -23,73 +30,87 @@ class SendQueueWorkflow:
     @workflow.init
     def __init__(self, queue: SendQueue) -> None:
         self._queue = queue
-        self._woken = False
         self._rounds = 0
 
     @workflow.run
     async def run(self, _queue: SendQueue) -> None:
         """Round after round, until the history is long enough to start a fresh one."""
         while not self._history_is_long():
-            await self._wait_until_due()
-            self._woken = False
-            await self._deliver()
+            chosen = turn.candidates(self._queue, workflow.now())
+            if chosen:
+                await self._deliver(chosen)
+            else:
+                await self._sleep()
         await workflow.wait_condition(workflow.all_handlers_finished)
         workflow.continue_as_new(self._queue)
 
     @workflow.update(name=queues.ENQUEUE)
     async def enqueue(self, request: EnqueueBatch) -> Enqueued:
         """Take a batch; the answer is its place in the queue."""
-        self._queue, answer = queues.enqueue(self._queue, request)
-        return answer
+        now = workflow.now()
+        self._queue = queues.enqueue(self._queue, request, now)
+        return Enqueued(position=turn.position(self._queue, request, now))
+
+    @enqueue.validator
+    def _has_room(self, request: EnqueueBatch) -> None:
+        try:
+            queues.ensure_room(self._queue, request)
+        except RateLimitExceeded as error:
+            raise application_error(error) from error
 
     @workflow.signal
     def drop(self, campaign_id: str) -> None:
         """A campaign was cancelled: end its messages now, before anything else and whatever the limits say."""
         self._queue = queues.drop(self._queue, campaign_id)
-        self._woken = True
+
+    @workflow.signal(name=queues.DROP_MESSAGE)
+    def drop_message(self, message_id: UUID) -> None:
+        """A message was ended outside of the queue: settle it now."""
+        self._queue = queues.drop_message(self._queue, message_id)
 
     @workflow.signal
     def recheck(self, campaign_id: str) -> None:
-        """A campaign was resumed: look at it again now."""
+        """A campaign was resumed: look at it again."""
         self._queue = queues.recheck(self._queue, campaign_id)
-        self._woken = True
 
-    @workflow.query
+    @workflow.signal(name=queues.WAKE)
+    def wake(self) -> None:
+        """The account or its limits changed: look at everything again now."""
+        self._queue = queues.wake(self._queue)
+
+    @workflow.query(name=queues.STATE)
     def state(self) -> SendQueue:
-        """What waits and why."""
+        """What waits and why. ``domain.turn.outlook`` makes the order of service of it."""
         return self._queue
 
-    async def _wait_until_due(self) -> None:
-        while not self._woken and not self._history_is_long():
-            now = workflow.now()
-            due = queues.next_wake(self._queue, now)
-            if due is not None and due <= now:
-                return
-            depth = self._queue.depth
-            try:
-                await workflow.wait_condition(
-                    partial(self._changed_since, depth), timeout=None if due is None else due - now
-                )
-            except TimeoutError:
-                continue
-
-    def _changed_since(self, depth: int) -> bool:
-        """Woken, or something arrived that may go before what the queue is waiting for."""
-        return self._woken or (self._queue.depth != depth and self._queue.throttled_until is None)
-
-    async def _deliver(self) -> None:
-        self._queue = queues.start_round(self._queue)
+    async def _sleep(self) -> None:
+        """Until there is something to do, or less or more of it than was known."""
         now = workflow.now()
-        chosen = queues.dropped(self._queue, now) or queues.candidates(self._queue, now)
-        if not chosen:
-            return
+        due = turn.next_wake(self._queue, now)
+        seen = self._queue
+
+        def disturbed() -> bool:
+            # A timer that has become too early does no harm; a new one costs an action.
+            nonlocal seen
+            if self._queue is seen:
+                return self._history_is_long()
+            seen = self._queue
+            wake = turn.next_wake(seen, workflow.now())
+            return self._history_is_long() or (wake is not None and (due is None or wake < due))
+
+        with suppress(TimeoutError):
+            await workflow.wait_condition(disturbed, timeout=None if due is None else max(due - now, SHORTEST_SLEEP))
+
+    async def _deliver(self, chosen: tuple[Candidate, ...]) -> None:
+        self._queue = rounds.start_round(self._queue)
         self._rounds += 1
+        account_id = self._queue.account_id
         report = await workflow.execute_activity_method(
             DeliveryActivities.deliver,
-            DeliveryRound(account_id=self._queue.account_id, candidates=chosen),
-            **policies.SEND,
+            DeliveryRound(account_id=account_id, candidates=chosen),
+            **policies.sending(account_id, turn.urgency(self._queue, chosen)),
         )
-        self._queue, receipts = queues.apply(self._queue, report, workflow.now())
+        self._queue, receipts = rounds.apply(self._queue, report, workflow.now(), chosen)
         await asyncio.gather(*(self._report(campaign, receipt) for campaign, receipt in receipts.items()))
 
     async def _report(self, campaign_id: str, receipts: Receipts) -> None:

@@ -1,9 +1,13 @@
 """Every task queue, time-out and retry policy by name: one screen that answers "how long until we give up?"."""
 
 from datetime import timedelta
+from hashlib import sha256
 from typing import TypedDict
 
-from temporalio.common import RetryPolicy
+from temporalio.common import Priority, RetryPolicy
+
+from domain import delivery
+from domain.send_queue import fairness_key
 
 ORCHESTRATION = "orchestration"
 GENERATION = "generation"
@@ -24,6 +28,7 @@ class ActivityPolicy(TypedDict, total=False):
     schedule_to_close_timeout: timedelta
     heartbeat_timeout: timedelta
     retry_policy: RetryPolicy
+    priority: Priority
 
 
 _FOREVER = RetryPolicy(
@@ -71,6 +76,36 @@ SEND: ActivityPolicy = {
     "retry_policy": _FOREVER,
 }
 """A delivery round. A worker that died is noticed after the heartbeat time-out; the round is then repeated."""
+
+
+def sending(account_id: str, priority: delivery.Priority) -> ActivityPolicy:
+    """``SEND`` for one account: higher priorities first, and inside a priority accounts take turns."""
+    return {**SEND, "priority": Priority(priority_key=priority.rank + 1, fairness_key=fairness_key(account_id))}
+
+
+ALTERNATIVE: ActivityPolicy = {
+    "task_queue": DELIVERY,
+    "start_to_close_timeout": timedelta(hours=1),
+    "heartbeat_timeout": HEARTBEAT,
+    "retry_policy": _FOREVER,
+}
+"""One call for many recipients, and the end of each of them in the store."""
+
+RECALL: ActivityPolicy = {
+    "task_queue": DELIVERY,
+    "start_to_close_timeout": timedelta(minutes=30),
+    "heartbeat_timeout": HEARTBEAT,
+    "retry_policy": _FOREVER,
+}
+"""A pass over a campaign's messages; what it took back before it was interrupted stays taken back."""
+
+
+def generating(owner: str, priority: delivery.Priority) -> ActivityPolicy:
+    """``PROVIDER_CALL`` for one owner: higher priorities first, and inside a priority owners take turns."""
+    # A key has at most 64 bytes, a digest exactly so many.
+    key = owner if len(owner.encode()) <= 64 else sha256(owner.encode()).hexdigest()
+    return {**PROVIDER_CALL, "priority": Priority(priority_key=priority.rank + 1, fairness_key=key)}
+
 
 RESYNC_AFTER = timedelta(hours=6)
 """A campaign that has heard nothing from a send queue for this long asks the message store."""

@@ -1,75 +1,61 @@
--- Times in microseconds of Redis's own clock; durations in ARGV in milliseconds.
--- KEYS[1] holds: the account's hold (expires by itself), KEYS[2..n] sorted sets, one a subject.
--- ARGV[1] lease id, or "" to ask without taking anything; ARGV[2] lease ms, ARGV[3] clock override in us or "" (tests only),
--- then for each window: index into KEYS, limit, window ms.
--- Grants every window or none. A member's score is the latest moment at which its message can still arrive.
--- Returns {granted, remaining, retry_after_ms, binding window from 1 (0: hold, -1: none)}.
-local now
-if ARGV[3] ~= '' then
-  now = tonumber(ARGV[3])
-else
-  local t = redis.call('TIME')
-  now = t[1] * 1000000 + t[2]
+-- Grants every window or none.
+-- KEYS: one log a subject, then their indexes, then perhaps the hold.
+-- ARGV: clock; lease id; lease µs, or "" to ask without taking; plan.
+-- Returns {2, now, subjects} when the memory of these subjects has to be rebuilt first, else
+--   {1, now, end of the lease, 0, free places of each window before this grant} or
+--   {0, now, first moment that can succeed (-1: never), window that binds (0: the hold), free places of each window}.
+local id, lease = ARGV[2], tonumber(ARGV[3])
+local plan, first_window, subjects = read_plan(ARGV[4])
+local in_doubt = claim_rebuild(subjects, id)
+if in_doubt then
+  return {2, now, in_doubt}
 end
 
-local function ceil_ms(us)
-  return math.ceil(us / 1000)
+local answer = {1, now, 0, 0}
+local retry = now
+if plan[1] > 0 then
+  local held_until = hold(KEYS[plan[1]])
+  if held_until > now then
+    retry, answer[1] = held_until, 0
+  end
 end
-
-local held = redis.call('PTTL', KEYS[1])
-if held > 0 then
-  return {0, 0, held, 0}
-end
-
-local lease = tonumber(ARGV[2]) * 1000
-local longest = {}
-local remaining = -1
-local retry = -1
-local binding = -1
 local window = 0
-for i = 4, #ARGV, 3 do
+for i = first_window, #plan, 3 do
   window = window + 1
-  local key = KEYS[tonumber(ARGV[i])]
-  local limit = tonumber(ARGV[i + 1])
-  local span = tonumber(ARGV[i + 2]) * 1000
-  if span > (longest[key] or 0) then
-    longest[key] = span
-  end
-  local used = redis.call('ZCOUNT', key, '(' .. string.format('%.0f', now - span), '+inf')
-  local free = limit - used
-  if free <= 0 then
-    local wait
-    if limit == 0 then
-      wait = span
-    else
-      -- The window admits one more when only limit - 1 remain in it: when its limit-th latest member leaves.
-      local edge = redis.call('ZRANGE', key, -limit, -limit, 'WITHSCORES')
-      wait = tonumber(edge[2]) + span - now
-    end
-    if wait > retry then
-      retry = wait
-      binding = window
-    end
-    remaining = 0
-  elseif remaining < 0 or free - 1 < remaining then
-    remaining = free - 1
-    if retry < 0 then
-      binding = window
-    end
+  local used, moment = fill(KEYS[plan[i]], plan[i + 1], plan[i + 2])
+  answer[4 + window] = plan[i + 1] - used
+  if moment > retry then
+    retry, answer[1], answer[4] = moment, 0, window
   end
 end
 
-if retry >= 0 then
-  return {0, 0, math.max(1, ceil_ms(retry)), binding}
+if answer[1] == 0 then
+  -- A client that lost the first answer asks again under the same id: it has its lease already.
+  local taken = lease and subjects[1] and redis.call('ZSCORE', subjects[1].log, id)
+  if taken then
+    answer[1], answer[3], answer[4] = 1, tonumber(taken), 0
+  else
+    answer[3] = retry < math.huge and retry or -1
+  end
+  return answer
+end
+if not lease then
+  return answer
 end
 
-if ARGV[1] == '' then
-  return {1, remaining + 1, 0, binding}
+local expires = now + lease
+answer[3] = expires
+-- One grant in sixteen tidies up, which bounds what is kept as well as if each did.
+local tidies = string.byte(id, -1) % 16 == 0
+for number = 1, #subjects do
+  local subject = subjects[number]
+  redis.call('ZADD', subject.log, expires, id)
+  if tidies then
+    redis.call('ZREMRANGEBYSCORE', subject.log, '-inf', now - subject.keep)
+    redis.call('ZREMRANGEBYSCORE', subject.index, 1, now)
+  end
+  if expires + subject.keep > subject.exists_until then
+    promise(subject, expires + subject.keep)
+  end
 end
-
-for key, span in pairs(longest) do
-  redis.call('ZREMRANGEBYSCORE', key, '-inf', string.format('%.0f', now - span))
-  redis.call('ZADD', key, string.format('%.0f', now + lease), ARGV[1])
-  redis.call('PEXPIRE', key, ceil_ms(span + lease) + 1000)
-end
-return {1, math.max(remaining, 0), 0, binding}
+return answer

@@ -141,10 +141,10 @@ def require_steerable(record: CampaignRecord) -> None:
         raise Conflict(f"The campaign has ended ({record.status}); start a new one instead.")
 
 
-def wait_of(prefer: str | None) -> int:
-    """The seconds of ``Prefer: wait=<s>`` (RFC 7240), at most ``LONGEST_WAIT_S``; 0 without one."""
+def wait_of(prefer: str | None, default_s: int = 0) -> int:
+    """The seconds of ``Prefer: wait=<s>`` (RFC 7240), at most ``LONGEST_WAIT_S``; ``default_s`` without one."""
     found = _WAIT.search(prefer or "")
-    return min(int(found[1]), LONGEST_WAIT_S) if found else 0
+    return min(int(found[1]), LONGEST_WAIT_S) if found else default_s
 
 
 async def _signal(record: CampaignRecord, signal: Signal, user_id: str, body: ControlBody, engine: Engine) -> None:

@@ -27,6 +27,17 @@ class CostQuery(Request):
     owner: str | None = Field(default=None, max_length=255, description="staff only: whose")
     scope: Literal["owner", "global"] = Field(default="owner", description="`global`: everybody's, staff only")
 
+    def require_one_question(self) -> None:
+        """Refuse what would be ignored: one campaign's costs are neither somebody's nor a period's."""
+        others = sorted(self.model_fields_set - {"campaign_id"})
+        if self.campaign_id is not None and others:
+            field = str(CostQuery.model_fields[others[0]].alias or others[0])
+            raise InvalidRequest(
+                f"campaignId asks for one campaign and takes nothing beside it; remove {field}", field=field
+            )
+        if self.scope == "global" and self.owner is not None:
+            raise InvalidRequest("scope=global is about everybody; remove owner, or leave scope out", field="owner")
+
     def period(self, today: date) -> tuple[str, str]:
         """First and last day, checked."""
         last = self.last_day or max(today, self.first_day or today)
@@ -41,6 +52,7 @@ class CostQuery(Request):
 @router.get("/costs", summary="Costs of a campaign or a period", responses=problems(401, 403, 404, 422))
 async def costs(query: Annotated[CostQuery, Query()], caller: Caller, ports: PortsNow) -> CampaignCosts | PeriodCosts:
     """US dollars as numbers for display, and exact integer micro-dollars for sums."""
+    query.require_one_question()
     if query.campaign_id is not None:
         record = await find_visible(ports, caller, query.campaign_id)
         totals = await ports.costs.campaign_totals(record.campaign_id)

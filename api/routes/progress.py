@@ -7,6 +7,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query
 from pydantic import Field
+from pydantic.alias_generators import to_camel
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
 from adapters.bootstrap import Ports
@@ -46,6 +47,16 @@ class StatusQuery(Request):
     limit: int = Field(default=20, ge=1, le=100)
     cursor: str | None = Field(default=None, max_length=1_000)
 
+    def require_one_question(self) -> None:
+        """Refuse what would be ignored: one request is not filtered."""
+        others = sorted(self.model_fields_set - {"workflow_id"})
+        if self.workflow_id is not None and others:
+            field = to_camel(others[0])
+            raise InvalidRequest(
+                f"workflowId asks for one request and takes no filter; remove {field}, or leave workflowId out",
+                field=field,
+            )
+
     def filters(self, caller: Principal) -> CampaignFilter:
         """The filter for the store, narrowed to what the caller may see."""
         if self.owner is not None and not caller.may_see(self.owner):
@@ -64,6 +75,7 @@ async def status(
     query: Annotated[StatusQuery, Query()], caller: Caller, ports: PortsNow, engine: EngineNow
 ) -> CampaignView | CampaignPage:
     """With ``workflowId``: the request, its progress and, at the end, its result. Without: a list, newest first."""
+    query.require_one_question()
     if query.workflow_id is not None:
         return await view(await find_visible(ports, caller, query.workflow_id), ports, engine)
     listing = await ports.campaigns.list(query.filters(caller), limit=query.limit, cursor=query.cursor)

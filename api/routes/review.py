@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Path
 
 from api.body import JsonBody
-from api.dependencies import Caller, EngineNow, PortsNow, VisibleCampaign
+from api.dependencies import Caller, EngineNow, OwnAccount, PortsNow, VisibleCampaign
 from api.engine import Engine
 from api.examples import AUTONOMY, REVIEW
 from api.fields import FieldError
@@ -62,10 +62,8 @@ async def reject(
 
 
 @router.get("/accounts/{accountId}/autonomy", summary="The opt-in on record", responses=problems(401, 403, 422))
-async def autonomy(account_id: Account, caller: Caller, ports: PortsNow) -> AutonomyOptIn:
+async def autonomy(account_id: OwnAccount, ports: PortsNow) -> AutonomyOptIn:
     """``strict``, which lets a person see everything, unless the owner chose otherwise."""
-    if caller.foreign_accounts([account_id]):
-        raise _foreign()
     return await ports.autonomy.get(account_id)
 
 
@@ -83,7 +81,7 @@ async def opt_in(
 ) -> AutonomyOptIn:
     """Only for whoever owns the account, staff not excepted: this is consent. Recorded with who, when and why."""
     if account_id not in caller.accounts:
-        raise _foreign()
+        raise Forbidden("The account is not among the token's claim accounts.", field="accountId")
     granted = AutonomyOptIn(
         account_id=account_id,
         level=body.level,
@@ -97,7 +95,14 @@ async def opt_in(
 
 async def _decide(record: CampaignRecord, verdict: Verdict, user_id: str, body: ReviewRequest, engine: Engine) -> None:
     require_steerable(record)
-    if body.pages and (progress := await engine.progress(record)):
+    progress = await engine.progress(record)
+    nothing_waits = progress is not None and not progress.pending_reviews
+    if nothing_waits and not body.pages and body.scope == "pages":
+        raise Conflict(
+            'Nothing waits for a decision now. Decide when progress.pendingReviews names pages, or send "scope": '
+            '"campaign" to decide about all pages to come as well.'
+        )
+    if body.pages and progress is not None:
         not_waiting = [index for index, page in enumerate(body.pages) if page not in progress.pending_reviews]
         if not_waiting:
             raise Refusal(
@@ -112,7 +117,3 @@ async def _decide(record: CampaignRecord, verdict: Verdict, user_id: str, body: 
             )
     decision = ReviewDecision(pages=body.pages, scope=body.scope, decided_by=user_id, comment=body.comment)
     await engine.signal(record, verdict, decision)
-
-
-def _foreign() -> Forbidden:
-    return Forbidden("The account is not among the token's claim accounts.", field="accountId")

@@ -54,7 +54,7 @@ async def unsend_message(account: str, chat_id: str, message_id: int, request: R
 async def send_mass_message(account: str, body: MassMessageBody, request: Request, gateway: State) -> Response:
     """One message for many fans."""
     exchange = Exchange(gateway, request, Call("mass", account))
-    return await exchange.run_once(lambda _key: gateway.send_mass(account, body))
+    return await exchange.run_once(lambda key: gateway.send_mass(account, body, key))
 
 
 @routes.get("/api/{account}/fans/active")

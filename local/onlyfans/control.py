@@ -3,6 +3,7 @@
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, HTTPException, Query, Request
+from pydantic import Field
 
 from local.onlyfans.chats import ChatMessage
 from local.onlyfans.fans import invented_fans
@@ -20,6 +21,7 @@ def gateway_of(request: Request) -> Gateway:
 
 
 State = Annotated[Gateway, Depends(gateway_of)]
+Window = Annotated[float, Field(gt=0)]
 
 
 @routes.get("/health")
@@ -36,15 +38,27 @@ async def reset(request: Request) -> dict[str, str]:
 
 
 @routes.get("/report")
-async def report(gateway: State, window: Annotated[float, Query(gt=0)] = 60) -> dict[str, Any]:
-    """Counts, duplicates and the busiest sliding window of `window` seconds, from the book."""
+async def report(gateway: State, window: Annotated[list[Window], Query(min_length=1)] = [60]) -> dict[str, Any]:  # noqa: B006
+    """Counts, duplicates and the busiest sliding window of each asked length in seconds, from the book."""
     return gateway.book.report(window)
+
+
+@routes.get("/accepted")
+async def accepted(gateway: State) -> dict[str, int]:
+    """How many messages were accepted so far: cheap enough to be asked all the time."""
+    return {"accepted": gateway.book.count_since(0)}
 
 
 @routes.get("/messages")
 async def messages(gateway: State, account: str | None = None) -> dict[str, Any]:
-    """The raw book."""
-    return {"messages": gateway.book.messages(account)}
+    """The raw book; mass messages come with their recipients."""
+    return {"messages": gateway.book.messages(account), "mass_messages": gateway.book.mass_messages(account)}
+
+
+@routes.get("/received")
+async def received(gateway: State, account: str | None = None) -> dict[str, Any]:
+    """Who got what: by account and chat, what arrived there and whether it was taken back."""
+    return {"received": gateway.book.received(account)}
 
 
 @routes.get("/limits")

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from local.faults import FaultBook
-from local.onlyfans.book import NS, Accepted, Book, Clock, iso
+from local.onlyfans.book import NS, Accepted, AcceptedMass, Book, Clock, iso
 from local.onlyfans.chats import ChatMessage, Chats
 from local.onlyfans.fans import chosen
 from local.onlyfans.idempotency import IdempotencyStore
@@ -58,7 +58,7 @@ class Gateway:
         self.book.accept(Accepted(message.id, account, chat_id, message.text, price, key, now_ns))
         return self.answer(message.wire(now_ns), account, used=1)
 
-    def send_mass(self, account: str, body: MassMessageBody) -> Reply:
+    def send_mass(self, account: str, body: MassMessageBody, key: str | None) -> Reply:
         """Takes one message for many fans; those named by id see it in their chat if it is sent now."""
         refusal = _refusal(body) if body.text else _invalid("text", "The text field is required.")
         if refusal is None and not (body.user_ids or body.user_lists):
@@ -67,12 +67,12 @@ class Gateway:
             return refusal
         now_ns, mass_id = self.clock.now_ns(), self.next_id()
         pending = body.save_for_later or body.scheduled_date is not None
+        text, copies = body.text or "", dict[str, int | None].fromkeys(body.user_ids)
         if not pending:
-            for chat_id in body.user_ids:
-                self.chats.add(ChatMessage(self.next_id(), account, chat_id, body.text or "", now_ns, from_queue=True))
-        book = self.book.accounts[account]
-        book.mass_messages += 1
-        book.mass_recipients += len(body.user_ids)
+            for chat_id in copies:
+                copies[chat_id] = message_id = self.next_id()
+                self.chats.add(ChatMessage(message_id, account, chat_id, text, now_ns, from_queue=True))
+        self.book.accounts[account].mass.append(AcceptedMass(mass_id, account, text, key, now_ns, copies))
         data = {
             "id": mass_id,
             "date": body.scheduled_date or iso(now_ns),
@@ -95,7 +95,7 @@ class Gateway:
         if self.clock.now_ns() - message.at_ns >= DAY_S * NS:
             return Reply.refused(422, "MESSAGE_TOO_OLD", "Only messages sent less than 24 hours ago can be deleted.")
         self.chats.remove(message)
-        self.book.accounts[account].unsent += 1
+        self.book.accounts[account].unsent.add(message_id)
         return self.answer({"success": True}, account, used=1)
 
     def list_messages(
@@ -145,8 +145,8 @@ class Gateway:
         now_ns = self.clock.now_ns()
         minute, day = self.limits.per_minute, self.limits.per_day
         # An enforced limit is the account's; the plan's is the whole team's.
-        in_minute = self.book.times_since(now_ns - 60 * NS, None if minute is None else account)
-        in_day = self.book.times_since(now_ns - DAY_S * NS, None if day is None else account)
+        in_minute = self.book.count_since(now_ns - 60 * NS, None if minute is None else account)
+        in_day = self.book.count_since(now_ns - DAY_S * NS, None if day is None else account)
         limit_minute = PLAN_PER_MINUTE if minute is None else minute
         limit_day = PLAN_PER_DAY if day is None else day
         return {
@@ -155,8 +155,8 @@ class Gateway:
             "_rate_limits": {
                 "limit_minute": limit_minute,
                 "limit_day": limit_day,
-                "remaining_minute": max(limit_minute - len(in_minute), 0),
-                "remaining_day": max(limit_day - len(in_day), 0),
+                "remaining_minute": max(limit_minute - in_minute, 0),
+                "remaining_day": max(limit_day - in_day, 0),
             },
         }
 

@@ -1,31 +1,38 @@
-"""A delivery round by itself: what a slot's lease allows and what it does not."""
+"""A delivery round by itself: what a slot, the gate and each answer of the platform lead to."""
 
-from datetime import UTC, datetime
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
 from uuid import uuid4
 
 import pytest
 from temporalio.testing import ActivityEnvironment
 
-from activities.delivery import DeliveryActivities
+from activities.delivery import DeliveryActivities, DeliveryPorts
 from adapters.bootstrap import Ports
 from adapters.settings import Settings
 from api.intake import accept
 from domain.access import Principal, Role
+from domain.alert import AlertKind
 from domain.campaign import CampaignRecord, CampaignStatus
 from domain.compliance import ComplianceLevel
-from domain.delivery import Message, MessageStatus, message_id
-from domain.rate_limit import ACCOUNT_CEILING
+from domain.delivery import AccountControl, AccountState, Attempt, Delivered, Message, MessageStatus, message_id
+from domain.ports import Gateway
+from domain.rate_limit import AccountLimits, Cap, LimitPolicy, MessageType, Slot
 from domain.review import AutonomyOptIn
 from domain.send_queue import Candidate, DeliveryReport, DeliveryRound
 from tests.local import Simulator
 from tests.workflows.launcher import intent
 
 OPERATOR = Principal(user_id="operator", role=Role.OPERATOR)
+Deliver = Callable[..., Awaitable[DeliveryReport]]
 
 
 @pytest.fixture
 async def record(ports: Ports, settings: Settings) -> CampaignRecord:
-    """A running campaign with one recipient."""
+    """A running campaign with a new account."""
     wanted = intent(1)
     account = wanted.only_fans_context.account_id
     await ports.autonomy.put(
@@ -36,82 +43,390 @@ async def record(ports: Ports, settings: Settings) -> CampaignRecord:
     return stored
 
 
-@pytest.fixture
-async def message(ports: Ports, record: CampaignRecord) -> Message:
-    """Its message, which waits."""
+async def queue(ports: Ports, record: CampaignRecord, *recipients: str, **changes: object) -> list[Message]:
+    """Messages of the campaign that wait to be sent."""
     account = record.lanes[0].account_id
-    queued = Message(
-        message_id=message_id(record.campaign_id, account, "1000"),
-        campaign_id=record.campaign_id,
-        account_id=account,
-        recipient_id="1000",
-        page=0,
-        message_type=record.message_type,
-        status=MessageStatus.QUEUED,
-        text="Hello Maya, spring is here.",
-        updated_at=datetime.now(UTC),
-    )
-    await ports.messages.create_many([queued])
+    queued = [
+        Message(
+            message_id=message_id(record.campaign_id, account, recipient),
+            campaign_id=record.campaign_id,
+            account_id=account,
+            recipient_id=recipient,
+            page=0,
+            message_type=record.message_type,
+            status=MessageStatus.QUEUED,
+            text="Hello Maya, spring is here.",
+            updated_at=datetime.now(UTC),
+        ).model_copy(update=changes)
+        for recipient in recipients
+    ]
+    await ports.messages.create_many(queued)
     return queued
 
 
-async def deliver(ports: Ports, message: Message, lease_ms: int) -> DeliveryReport:
-    activities = DeliveryActivities(
-        ports.campaigns, ports.messages, ports.limiter, ports.gateway, windows=(ACCOUNT_CEILING,), lease_ms=lease_ms
-    )
-    candidate = Candidate(campaign_id=message.campaign_id, message_id=message.message_id)
-    request = DeliveryRound(account_id=message.account_id, candidates=(candidate,))
-    return await ActivityEnvironment().run(activities.deliver, request)
+@pytest.fixture
+async def message(ports: Ports, record: CampaignRecord) -> Message:
+    """One message that waits."""
+    return (await queue(ports, record, "1000"))[0]
 
 
-class TestDeliver:
-    async def test_a_message_is_sent_within_its_lease(
-        self, ports: Ports, message: Message, onlyfans: Simulator
+@pytest.fixture
+def deliver(ports: Ports, settings: Settings) -> Deliver:
+    """Runs one round."""
+
+    async def run(
+        *messages: Message, lease_ms: int = 15_000, timeout_s: float = 10, **changes: object
+    ) -> DeliveryReport:
+        given = DeliveryPorts(
+            messages=ports.messages,
+            gate=ports.gate,
+            accounts=ports.accounts,
+            limiter=ports.limiter,
+            gateway=ports.gateway,
+            alerts=ports.alerts,
+            policy=LimitPolicy(),
+            lease_ms=lease_ms,
+            send_timeout_s=timeout_s,
+        )
+        activities = DeliveryActivities(replace(given, **changes))  # type: ignore[arg-type]
+        candidates = tuple(
+            Candidate(campaign_id=message.campaign_id, message_id=message.message_id) for message in messages
+        )
+        request = DeliveryRound(account_id=messages[0].account_id, candidates=candidates)
+        return await ActivityEnvironment().run(activities.deliver, request)
+
+    return run
+
+
+async def stored(ports: Ports, message: Message) -> Message:
+    return (await ports.messages.get_many(message.campaign_id, [message.message_id]))[message.message_id]
+
+
+async def accepted(onlyfans: Simulator) -> int:
+    number: int = (await onlyfans.get("report"))["totals"]["accepted"]
+    return number
+
+
+async def alerts(ports: Ports, account_id: str) -> list[AlertKind]:
+    since = datetime.now(UTC) - timedelta(hours=1)
+    return [alert.kind for alert in await ports.alerts.since(since, account_id=account_id)]
+
+
+class ImpatientGateway:
+    """The real gateway behind a caller that gives up early."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        self._gateway = gateway
+
+    async def send(self, **arguments: Any) -> Delivered:
+        async with asyncio.timeout(0.1):
+            return await self._gateway.send(**arguments)
+
+
+class TestSending:
+    async def test_a_message_is_sent_and_its_slot_is_remembered(
+        self, ports: Ports, message: Message, onlyfans: Simulator, deliver: Deliver
     ) -> None:
-        report = await deliver(ports, message, lease_ms=15_000)
+        report = await deliver(message)
         assert [settled.status for settled in report.settled] == [MessageStatus.SENT]
-        assert (await onlyfans.get("report"))["totals"]["accepted"] == 1
+        assert await accepted(onlyfans) == 1
+        assert (await stored(ports, message)).platform_message_id
+        slots = await ports.slots.slots(message.account_id, 0)
+        assert [(slot.recipient_id, slot.message_type) for slot in slots] == [("1000", message.message_type)]
 
-    async def test_a_message_whose_lease_has_run_out_is_not_sent(
-        self, ports: Ports, message: Message, onlyfans: Simulator
+    async def test_ten_are_sent_and_the_eleventh_waits_for_the_account(
+        self, ports: Ports, record: CampaignRecord, onlyfans: Simulator, deliver: Deliver
     ) -> None:
-        report = await deliver(ports, message, lease_ms=500)
-        assert [deferred.message_id for deferred in report.deferred] == [message.message_id]
-        assert (await onlyfans.get("report"))["totals"]["accepted"] == 0
-        stored = await ports.messages.get_many(message.campaign_id, [message.message_id])
-        assert stored[message.message_id].status is MessageStatus.QUEUED
+        messages = await queue(ports, record, *(str(number) for number in range(11)))
+        report = await deliver(*messages)
+        assert len(report.settled) == 10
+        assert await accepted(onlyfans) == 10
+        assert report.reason == "rate_limit:account"
+        assert 0 < report.wait_ms <= 60_000
+        assert (await stored(ports, messages[10])).status is MessageStatus.QUEUED
 
-    async def test_a_call_ends_with_its_lease_and_its_outcome_stays_open(
-        self, ports: Ports, message: Message, onlyfans: Simulator
+    async def test_a_limited_fan_steps_aside(
+        self, ports: Ports, record: CampaignRecord, onlyfans: Simulator, deliver: Deliver
     ) -> None:
-        await onlyfans.fault("timeout_before_accept", hang_s=30)
-        report = await deliver(ports, message, lease_ms=1_500)
-        assert [deferred.message_id for deferred in report.deferred] == [message.message_id]
-        stored = await ports.messages.get_many(message.campaign_id, [message.message_id])
-        assert stored[message.message_id].status is MessageStatus.SENDING
+        account = record.lanes[0].account_id
+        await ports.accounts.put_limits(
+            AccountLimits(account_id=account, recipient=(Cap(limit=1, seconds=3600),), revision=1)
+        )
+        first = await queue(ports, record, "1")
+        await deliver(*first)
+        again = (await queue(ports, record, "1", message_id=uuid4(), text="Hello again, Maya."))[0]
+        other = (await queue(ports, record, "2"))[0]
+        report = await deliver(again, other)
+        assert [settled.message_id for settled in report.settled] == [other.message_id]
+        assert [(deferred.message_id, deferred.reason) for deferred in report.deferred] == [
+            (again.message_id, "rate_limit:recipient")
+        ]
+        assert report.wait_ms == 0
 
-    async def test_what_was_erased_does_not_stop_the_queue(self, ports: Ports, onlyfans: Simulator) -> None:
+    async def test_a_limited_type_steps_aside(
+        self, ports: Ports, record: CampaignRecord, onlyfans: Simulator, deliver: Deliver
+    ) -> None:
+        account = record.lanes[0].account_id
+        await ports.accounts.put_limits(
+            AccountLimits(
+                account_id=account, message_types={MessageType.WELCOME: (Cap(limit=1, seconds=60),)}, revision=1
+            )
+        )
+        welcome = await queue(ports, record, "1", "2", "3", message_type=MessageType.WELCOME)
+        other = await queue(ports, record, "4")
+        report = await deliver(*welcome, *other)
+        assert [settled.message_id for settled in report.settled] == [welcome[0].message_id, other[0].message_id]
+        assert list(report.type_waits_ms) == [MessageType.WELCOME]
+        assert report.wait_ms == 0
+
+    async def test_a_type_that_admits_one_shortly_is_waited_for(
+        self, ports: Ports, record: CampaignRecord, onlyfans: Simulator, deliver: Deliver
+    ) -> None:
+        account = record.lanes[0].account_id
+        await ports.accounts.put_limits(
+            AccountLimits(
+                account_id=account, message_types={MessageType.WELCOME: (Cap(limit=2, seconds=0.5),)}, revision=1
+            )
+        )
+        welcome = await queue(ports, record, "1", "2", "3", "4", "5", message_type=MessageType.WELCOME)
+        report = await deliver(*welcome)
+        assert {settled.message_id for settled in report.settled} == {message.message_id for message in welcome}
+        book = await onlyfans.get("report", window=0.5)
+        assert book["accounts"][account]["max_in_window"] == 2
+
+    async def test_a_limit_of_zero_sends_nothing_until_it_is_changed(
+        self, ports: Ports, message: Message, onlyfans: Simulator, deliver: Deliver
+    ) -> None:
+        closed = AccountLimits(account_id=message.account_id, account=(Cap(limit=0, seconds=60),), revision=1)
+        await ports.accounts.put_limits(closed)
+        report = await deliver(message)
+        assert report.until_woken
+        assert await accepted(onlyfans) == 0
+        await ports.accounts.put_limits(AccountLimits(account_id=message.account_id, revision=2))
+        assert [settled.status for settled in (await deliver(message)).settled] == [MessageStatus.SENT]
+
+    async def test_a_call_that_could_outlive_its_slot_is_not_made(
+        self, ports: Ports, message: Message, onlyfans: Simulator, deliver: Deliver
+    ) -> None:
+        report = await deliver(message, lease_ms=5_000, timeout_s=10)
+        assert [deferred.reason for deferred in report.deferred] == ["slot_too_short"]
+        assert await accepted(onlyfans) == 0
+        left = await stored(ports, message)
+        assert (left.status, left.attempts) == (MessageStatus.QUEUED, 0)
+
+    async def test_a_blocked_text_is_never_sent(
+        self, ports: Ports, record: CampaignRecord, onlyfans: Simulator, deliver: Deliver
+    ) -> None:
+        blocked = await queue(ports, record, "1", text="Pay me on PayPal instead.")
+        report = await deliver(*blocked)
+        assert [settled.status for settled in report.settled] == [MessageStatus.SKIPPED]
+        assert (await stored(ports, blocked[0])).reason.startswith("compliance_violation:")
+
+    async def test_a_message_that_is_too_late_is_skipped(
+        self, ports: Ports, record: CampaignRecord, onlyfans: Simulator, deliver: Deliver
+    ) -> None:
+        late = await queue(ports, record, "1", expires_at=datetime.now(UTC) - timedelta(seconds=1))
+        report = await deliver(*late)
+        assert [settled.status for settled in report.settled] == [MessageStatus.SKIPPED]
+        assert (await stored(ports, late[0])).reason == "expired"
+        assert await accepted(onlyfans) == 0
+
+    async def test_what_was_erased_does_not_stop_the_queue(
+        self, record: CampaignRecord, onlyfans: Simulator, deliver: Deliver
+    ) -> None:
         lost = Message(
             message_id=uuid4(),
             campaign_id=str(uuid4()),
-            account_id="acct_erased",
+            account_id=record.lanes[0].account_id,
             recipient_id="1",
             page=0,
-            message_type=intent(1).only_fans_context.message_type,
+            message_type=MessageType.CUSTOM,
             status=MessageStatus.QUEUED,
             updated_at=datetime.now(UTC),
         )
-        report = await deliver(ports, lost, lease_ms=15_000)
+        report = await deliver(lost)
         assert [settled.message_id for settled in report.settled] == [lost.message_id]
-        assert (await onlyfans.get("report"))["totals"]["accepted"] == 0
+        assert await accepted(onlyfans) == 0
+
+
+class TestTheGate:
+    async def test_a_paused_campaign_sends_nothing(
+        self, ports: Ports, record: CampaignRecord, message: Message, onlyfans: Simulator, deliver: Deliver
+    ) -> None:
+        await ports.campaigns.set_status(record.campaign_id, CampaignStatus.PAUSED, "")
+        report = await deliver(message)
+        assert report.paused_campaigns == (record.campaign_id,)
+        assert await accepted(onlyfans) == 0
+
+    async def test_a_pause_takes_effect_within_one_message(
+        self, ports: Ports, record: CampaignRecord, onlyfans: Simulator, deliver: Deliver
+    ) -> None:
+        messages = await queue(ports, record, "1", "2", "3", "4")
+
+        class PausingGateway:
+            """The real gateway; while the second call is under way somebody pauses the campaign."""
+
+            calls = 0
+
+            async def send(self, **arguments: Any) -> Delivered:
+                self.calls += 1
+                if self.calls == 2:
+                    await ports.campaigns.set_status(record.campaign_id, CampaignStatus.PAUSED, "")
+                return await ports.gateway.send(**arguments)
+
+        report = await deliver(*messages, gateway=PausingGateway())
+        assert await accepted(onlyfans) == 2
+        assert len(report.settled) == 2
+        assert report.paused_campaigns == (record.campaign_id,)
+        states = [(await stored(ports, message)).status for message in messages]
+        assert states == [MessageStatus.SENT, MessageStatus.SENT, MessageStatus.QUEUED, MessageStatus.QUEUED]
+
+    async def test_a_paused_account_sleeps_until_woken(
+        self, ports: Ports, message: Message, onlyfans: Simulator, deliver: Deliver
+    ) -> None:
+        await ports.accounts.put_control(
+            AccountControl(account_id=message.account_id, state=AccountState.PAUSED, revision=1)
+        )
+        report = await deliver(message)
+        assert report.until_woken
+        assert report.reason == "account:paused"
+        assert await accepted(onlyfans) == 0
+
+    async def test_a_cancelled_campaign_ends_its_messages_even_on_a_paused_account(
+        self, ports: Ports, record: CampaignRecord, message: Message, onlyfans: Simulator, deliver: Deliver
+    ) -> None:
+        await ports.accounts.put_control(
+            AccountControl(account_id=message.account_id, state=AccountState.PAUSED, revision=1)
+        )
+        await ports.campaigns.set_status(record.campaign_id, CampaignStatus.CANCELLING, "")
+        report = await deliver(message)
+        assert [settled.status for settled in report.settled] == [MessageStatus.CANCELLED]
+        assert await accepted(onlyfans) == 0
+
+
+class TestFaults:
+    async def test_429_holds_the_account_and_is_a_violation(
+        self, ports: Ports, message: Message, onlyfans: Simulator, deliver: Deliver
+    ) -> None:
+        await onlyfans.fault("rate_limited", retry_after_s=30)
+        report = await deliver(message)
+        assert (report.wait_ms, report.reason) == (30_000, "gateway:throttled")
+        assert await alerts(ports, message.account_id) == [AlertKind.RATE_LIMIT_VIOLATION]
+        left = await stored(ports, message)
+        assert (left.status, left.attempts) == (MessageStatus.QUEUED, 0)
+        second = await deliver(message)
+        assert second.reason == "rate_limit:platform"
+        assert 0 < second.wait_ms <= 30_000
+        assert await accepted(onlyfans) == 0
+
+    async def test_a_spent_allowance_of_the_platform_holds_the_account(
+        self, ports: Ports, message: Message, onlyfans: Simulator, deliver: Deliver
+    ) -> None:
+        await onlyfans.post("limits", {"per_minute": 1})
+        await deliver(message)
+        assert await accepted(onlyfans) == 1
+        assert await alerts(ports, message.account_id) == [AlertKind.RATE_LIMIT_VIOLATION]
+        usage = await ports.limiter.usage(message.account_id, ())
+        assert 0 < usage.held_ms <= 60_000
+
+    async def test_an_expired_session_pauses_the_account_and_says_so(
+        self, ports: Ports, message: Message, onlyfans: Simulator, deliver: Deliver
+    ) -> None:
+        await onlyfans.fault("session_expired", count=1)
+        await deliver(message)
+        control = await ports.accounts.control(message.account_id)
+        assert control.state is AccountState.SESSION_EXPIRED
+        assert await alerts(ports, message.account_id) == [AlertKind.SESSION_EXPIRED]
+        waiting = await deliver(message)
+        assert waiting.reason == "account:session_expired"
+        assert await accepted(onlyfans) == 0
+
+    async def test_a_session_that_nobody_declared_working_is_tried_after_a_while(
+        self, ports: Ports, message: Message, onlyfans: Simulator, deliver: Deliver
+    ) -> None:
+        long_ago = datetime.now(UTC) - timedelta(minutes=6)
+        await ports.accounts.put_control(
+            AccountControl(
+                account_id=message.account_id, state=AccountState.SESSION_EXPIRED, changed_at=long_ago, revision=1
+            )
+        )
+        report = await deliver(message)
+        assert [settled.status for settled in report.settled] == [MessageStatus.SENT]
+        assert (await ports.accounts.control(message.account_id)).state is AccountState.ACTIVE
+        assert await alerts(ports, message.account_id) == [AlertKind.SESSION_RECONNECTED]
+
+    async def test_no_answer_leaves_the_outcome_open_and_the_same_key_settles_it(
+        self, ports: Ports, message: Message, onlyfans: Simulator, deliver: Deliver
+    ) -> None:
+        await onlyfans.fault("accept_then_timeout", hang_s=0.2, count=1)
+        report = await deliver(message, lease_ms=700, timeout_s=0.1, gateway=ImpatientGateway(ports.gateway))
+        assert [deferred.reason for deferred in report.deferred] in (
+            ["gateway:unknown_outcome"],
+            ["gateway:server_error"],
+        )
+        assert (await stored(ports, message)).status is MessageStatus.SENDING
+        await deliver(await stored(ports, message))
+        assert (await stored(ports, message)).status is MessageStatus.SENT
+        totals = (await onlyfans.get("report"))["totals"]
+        assert (totals["accepted"], totals["duplicate_count"]) == (1, 0)
+
+    async def test_an_error_of_the_platform_is_followed_by_reading_the_chat(
+        self, ports: Ports, message: Message, onlyfans: Simulator, deliver: Deliver
+    ) -> None:
+        await onlyfans.fault("server_error", status=500, count=1)
+        report = await deliver(message)
+        assert [deferred.reason for deferred in report.deferred] == ["gateway:server_error"]
+        left = await stored(ports, message)
+        assert (left.status, left.reason) == (MessageStatus.SENDING, "server_error")
+        report = await deliver(left)
+        assert [settled.status for settled in report.settled] == [MessageStatus.SENT]
+        assert await accepted(onlyfans) == 1
+
+    async def test_a_message_that_did_arrive_despite_the_error_is_not_sent_again(
+        self, ports: Ports, message: Message, onlyfans: Simulator, deliver: Deliver
+    ) -> None:
+        await deliver(message)
+        sent = await stored(ports, message)
+        other = message.model_copy(
+            update={
+                "message_id": uuid4(),
+                "status": MessageStatus.SENDING,
+                "reason": "server_error",
+                "attempts": 1,
+                "first_attempt_at": datetime.now(UTC),
+            }
+        )
+        await ports.messages.create_many([other])
+        await deliver(other)
+        found = await stored(ports, other)
+        assert (found.status, found.platform_message_id) == (MessageStatus.SENT, sent.platform_message_id)
+        assert await accepted(onlyfans) == 1
+
+    async def test_the_last_attempt_is_followed_by_a_dead_letter(
+        self, ports: Ports, record: CampaignRecord, onlyfans: Simulator, deliver: Deliver
+    ) -> None:
+        tired = await queue(ports, record, "1", attempts=8, status=MessageStatus.SENDING, reason="server_error")
+        report = await deliver(*tired)
+        assert [settled.status for settled in report.settled] == [MessageStatus.FAILED]
+        listing = await ports.messages.dead_letters(tired[0].account_id, limit=10, cursor=None)
+        assert [letter.reason for letter in listing.messages] == ["server_error_after_8_attempts"]
+        assert await alerts(ports, tired[0].account_id) == [AlertKind.DEAD_LETTER]
+
+    async def test_banned_words_fail_the_message_and_give_the_slot_back(
+        self, ports: Ports, message: Message, onlyfans: Simulator, deliver: Deliver
+    ) -> None:
+        await onlyfans.fault("banned_words", count=1)
+        report = await deliver(message)
+        assert [settled.status for settled in report.settled] == [MessageStatus.FAILED]
+        assert (await stored(ports, message)).reason == "banned_words"
 
     async def test_a_chat_that_is_gone_ends_what_can_no_longer_be_known(
-        self, ports: Ports, record: CampaignRecord, message: Message, onlyfans: Simulator
+        self, ports: Ports, record: CampaignRecord, message: Message, onlyfans: Simulator, deliver: Deliver
     ) -> None:
-        await ports.messages.begin_send(message, datetime.now(UTC))
+        slot = Slot(lease_id="x", account_id=message.account_id, message_type=message.message_type, counts_at_us=0)
+        await ports.messages.begin_sends([Attempt(message=message, slot=slot)], datetime.now(UTC))
         await ports.campaigns.set_status(record.campaign_id, CampaignStatus.CANCELLING, "")
         await onlyfans.fault("banned_words", endpoint="list")
-        report = await deliver(ports, message, lease_ms=15_000)
+        report = await deliver(message)
         assert [settled.status for settled in report.settled] == [MessageStatus.FAILED]
-        stored = await ports.messages.get_many(message.campaign_id, [message.message_id])
-        assert stored[message.message_id].reason == "outcome_unknown:banned_words"
+        assert (await stored(ports, message)).reason == "outcome_unknown:banned_words"

@@ -1,27 +1,22 @@
-"""What the adapters stand on, opened on the stack.
-
-A transaction of the simulated DynamoDB copies every table that it touches, once per item: small tables of a
-module's own, and fresh ones for the tests that write much, are what keeps these tests fast.
-"""
+"""What the adapters stand on, opened on the stack; the tables are a module's own."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from uuid import uuid4
 
 import pytest
-from redis.asyncio import Redis
 
 from adapters.campaign import DynamoCampaigns
 from adapters.cost import DynamoCosts
 from adapters.delivery import DynamoMessages
 from adapters.dynamodb import Dynamo, open_dynamo
-from adapters.redis import open_redis
+from adapters.redis import RedisClient, open_redis
 from adapters.review import DynamoAutonomy
 from adapters.settings import Settings
 
 
 @pytest.fixture(scope="session")
-async def redis(settings: Settings) -> AsyncIterator[Redis]:
+async def redis(settings: Settings) -> AsyncIterator[RedisClient]:
     async with open_redis(settings) as client:
         yield client
 

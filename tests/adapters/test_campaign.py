@@ -110,11 +110,51 @@ class TestSetStatus:
         changed = {"status": CampaignStatus.PAUSED, "status_reason": "holiday"}
         assert await campaigns.get(record.campaign_id) == record.model_copy(update=changed)
 
-    async def test_a_request_that_is_not_there_is_not_invented(self, campaigns: DynamoCampaigns) -> None:
+    @pytest.mark.parametrize("revision", [None, 1])
+    async def test_a_request_that_is_not_there_is_not_invented(
+        self, campaigns: DynamoCampaigns, revision: int | None
+    ) -> None:
         campaign = a_campaign()
         with pytest.raises(Exception, match="ConditionalCheckFailed"):
-            await campaigns.set_status(campaign, CampaignStatus.PAUSED, "")
+            await campaigns.set_status(campaign, CampaignStatus.PAUSED, "", revision=revision)
         assert await campaigns.get(campaign) is None
+
+    async def test_a_change_that_comes_late_is_superseded(self, campaigns: DynamoCampaigns) -> None:
+        campaign = (await campaigns.create(a_record(a_campaign()), ())).campaign_id
+        for revision, status, expected in (
+            (1, CampaignStatus.RUNNING, CampaignStatus.RUNNING),
+            (3, CampaignStatus.CANCELLING, CampaignStatus.CANCELLING),
+            (2, CampaignStatus.PAUSED, CampaignStatus.CANCELLING),
+            (3, CampaignStatus.RUNNING, CampaignStatus.CANCELLING),
+            (4, CampaignStatus.CANCELLED, CampaignStatus.CANCELLED),
+        ):
+            await campaigns.set_status(campaign, status, f"revision {revision}", revision=revision)
+            assert await status_of(campaigns, campaign) is expected
+
+    async def test_the_last_word_is_past_every_revision(self, campaigns: DynamoCampaigns) -> None:
+        campaign = (await campaigns.create(a_record(a_campaign()), ())).campaign_id
+        await campaigns.set_status(campaign, CampaignStatus.RUNNING, "", revision=7)
+        await campaigns.set_status(campaign, CampaignStatus.CANCELLED, "workflow_was_not_running")
+        await campaigns.set_status(campaign, CampaignStatus.FAILED, "", revision=1_000_000)
+        assert await status_of(campaigns, campaign) is CampaignStatus.CANCELLED
+
+    @pytest.mark.parametrize("final", [status for status in CampaignStatus if status.is_final])
+    @pytest.mark.parametrize("revision", [None, 9])
+    async def test_what_is_final_never_goes_on(
+        self, campaigns: DynamoCampaigns, final: CampaignStatus, revision: int | None
+    ) -> None:
+        campaign = (await campaigns.create(a_record(a_campaign()), ())).campaign_id
+        await campaigns.set_status(campaign, final, "", revision=1)
+        for status in CampaignStatus:
+            if status is not final:
+                await campaigns.set_status(campaign, status, "late", revision=revision)
+        assert await status_of(campaigns, campaign) is final
+
+
+async def status_of(campaigns: DynamoCampaigns, campaign: str) -> CampaignStatus:
+    record = await campaigns.get(campaign)
+    assert record is not None
+    return record.status
 
 
 class TestPlanAndResult:
@@ -145,6 +185,9 @@ class TestPlanAndResult:
         stored = await campaigns.get(record.campaign_id)
         assert stored is not None
         assert (stored.status, stored.status_reason) == (CampaignStatus.COMPLETED, "done")
+        for late in (CampaignStatus.RUNNING, CampaignStatus.FAILED):
+            await campaigns.set_status(record.campaign_id, late, "late", revision=50)
+        assert await campaigns.get(record.campaign_id) == stored
 
 
 class TestList:
@@ -200,6 +243,26 @@ class TestList:
 
     async def test_by_type(self, campaigns: DynamoCampaigns, owner: str, records: list[CampaignRecord]) -> None:
         assert await listed(campaigns, owner=owner, type="content_planning") == [records[3].campaign_id]
+
+    async def test_direct_messages_only_when_they_are_asked_for(
+        self, campaigns: DynamoCampaigns, owner: str, records: list[CampaignRecord]
+    ) -> None:
+        direct = [
+            a_record(
+                a_campaign(),
+                owner=owner,
+                type=IntentType.DIRECT_MESSAGE,
+                status=CampaignStatus.RUNNING,
+                created_at=NOW + timedelta(minutes=number),
+            )
+            for number in range(5)
+        ]
+        for record in direct:
+            await campaigns.create(record, ())
+        everything = await campaigns.list(CampaignFilter(owner=owner), limit=7, cursor=None)
+        assert list(everything.campaigns) == records
+        found = await listed(campaigns, owner=owner, type="direct_message", status="running")
+        assert found == [record.campaign_id for record in reversed(direct)]
 
     async def test_by_time_of_creation(
         self, campaigns: DynamoCampaigns, owner: str, records: list[CampaignRecord]

@@ -1,6 +1,6 @@
 """Tables, conversions, and calls in any number."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
 from uuid import uuid4
 
@@ -9,8 +9,21 @@ from botocore.exceptions import ClientError
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters.dynamodb import TABLES, Dynamo, DynamoDependency, chunks, from_item, open_dynamo, to_item, value
+from adapters.dynamodb import (
+    Dynamo,
+    DynamoDependency,
+    Item,
+    chunks,
+    from_cursor,
+    from_item,
+    open_dynamo,
+    sortable,
+    to_cursor,
+    to_item,
+    value,
+)
 from adapters.settings import Settings
+from adapters.tables import TABLES
 from domain.model import Model
 
 
@@ -84,6 +97,68 @@ class TestBatch:
         missing = {"scope": value(scope), "entry": value("missing")}
         found = await dynamo.batch_get("costs", [*keys, missing])
         assert sorted(item["entry"]["S"] for item in found) == sorted(f"{number}" for number in range(count))
+
+    async def test_across_tables(self, dynamo: Dynamo) -> None:
+        scope = uuid4().hex
+        cost, alert = ({"scope": value(scope), "entry": value(entry)} for entry in ("1", "2"))
+        await dynamo.batch_put("costs", [cost])
+        await dynamo.batch_put("alerts", [alert])
+        found = await dynamo.batch_get_across([("costs", cost), ("alerts", alert), ("costs", alert)])
+        assert found == {"costs": [cost], "alerts": [alert]}
+
+
+def put_new(dynamo: Dynamo, scope: str, entry: str) -> Item:
+    return {
+        "Put": {
+            "TableName": dynamo.table("costs"),
+            "Item": {"scope": value(scope), "entry": value(entry)},
+            "ConditionExpression": "attribute_not_exists(entry)",
+        }
+    }
+
+
+class TestTransactEach:
+    @pytest.mark.parametrize("steps", [0, 1, 33, 34, 100])
+    async def test_those_whose_conditions_hold_are_made_whole_and_no_others(self, dynamo: Dynamo, steps: int) -> None:
+        """Steps of three items: 33 fit into one transaction."""
+        scope = uuid4().hex
+        taken = {number for number in range(steps) if number % 7 == 0}
+        await dynamo.transact_each({number: [put_new(dynamo, scope, f"{number}-1")] for number in taken})
+        made = await dynamo.transact_each(
+            {number: [put_new(dynamo, scope, f"{number}-{part}") for part in range(3)] for number in range(steps)}
+        )
+        assert made == frozenset(range(steps)) - taken
+        keys = [
+            {"scope": value(scope), "entry": value(f"{number}-{part}")} for number in range(steps) for part in range(3)
+        ]
+        found = {item["entry"]["S"] for item in await dynamo.batch_get("costs", keys)}
+        assert found == {f"{number}-{part}" for number in made for part in range(3)} | {
+            f"{number}-1" for number in taken
+        }
+
+    async def test_what_is_no_condition_is_raised(self, dynamo: Dynamo) -> None:
+        step = put_new(dynamo, uuid4().hex, "1")
+        with pytest.raises(ClientError, match="ValidationException"):
+            await dynamo.transact_each({"a": [step], "b": [step]})
+
+
+class TestCursor:
+    @given(st.text() | st.lists(st.text()))
+    def test_a_position_survives(self, position: object) -> None:
+        assert from_cursor(to_cursor(position)) == position
+
+
+def moments() -> st.SearchStrategy[datetime]:
+    """Moments with any offset."""
+    zones = st.integers(min_value=-720, max_value=840).map(lambda minutes: timezone(timedelta(minutes=minutes)))
+    return st.tuples(st.datetimes(timezones=st.just(UTC)), zones).map(lambda pair: pair[0].replace(tzinfo=pair[1]))
+
+
+class TestSortable:
+    @given(moments().filter(lambda at: 1 < at.year < 9999), moments().filter(lambda at: 1 < at.year < 9999))
+    def test_the_order_of_texts_is_the_order_of_moments(self, one: datetime, other: datetime) -> None:
+        assert (sortable(one) < sortable(other)) == (one < other)
+        assert datetime.fromisoformat(sortable(one)) == one
 
 
 class TestChunks:

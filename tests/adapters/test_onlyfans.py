@@ -6,10 +6,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
+import httpx
 import pytest
 from pydantic import SecretStr
 
-from adapters.onlyfans import OnlyFansGateway, open_gateway, plain_text
+from adapters.onlyfans import OnlyFansGateway, open_gateway, plain_text, retry_after_s
 from adapters.settings import Settings
 from domain.delivery import Delivered
 from domain.errors import GatewayError, GatewayFault
@@ -89,12 +90,12 @@ class TestSend:
         ("fault", "expected"),
         [
             ({"kind": "rate_limited"}, F.THROTTLED),
-            ({"kind": "server_error", "status": 500}, F.TRANSIENT),
-            ({"kind": "server_error", "status": 503}, F.TRANSIENT),
-            ({"kind": "server_error", "status": 502}, F.UNKNOWN_OUTCOME),
-            ({"kind": "server_error", "status": 504}, F.UNKNOWN_OUTCOME),
-            ({"kind": "timeout_before_accept", "hang_s": 0}, F.UNKNOWN_OUTCOME),
-            ({"kind": "accept_then_timeout", "hang_s": 0}, F.UNKNOWN_OUTCOME),
+            ({"kind": "server_error", "status": 500}, F.SERVER_ERROR),
+            ({"kind": "server_error", "status": 503}, F.SERVER_ERROR),
+            ({"kind": "server_error", "status": 502}, F.SERVER_ERROR),
+            ({"kind": "server_error", "status": 504}, F.SERVER_ERROR),
+            ({"kind": "timeout_before_accept", "hang_s": 0}, F.SERVER_ERROR),
+            ({"kind": "accept_then_timeout", "hang_s": 0}, F.SERVER_ERROR),
             ({"kind": "connection_reset"}, F.UNKNOWN_OUTCOME),
             ({"kind": "connection_reset", "after_accept": True}, F.UNKNOWN_OUTCOME),
             ({"kind": "session_expired"}, F.SESSION_EXPIRED),
@@ -119,6 +120,18 @@ class TestSend:
     ) -> None:
         await onlyfans.fault("rate_limited", retry_after_s=seconds, count=1)
         assert (await refusal(gateway)).retry_after_s == seconds
+
+    async def test_what_the_platform_still_admits_is_kept(self, gateway: OnlyFansGateway, onlyfans: Simulator) -> None:
+        await onlyfans.post("limits", {"per_minute": 2, "per_day": 3})
+        left = [await send(gateway) for _ in range(2)]
+        assert [(each.remaining_minute, each.remaining_day) for each in left] == [(1, 2), (0, 1)]
+        assert (await refusal(gateway)).fault is F.THROTTLED
+
+    async def test_a_replayed_answer_says_nothing_about_what_is_admitted_now(self, gateway: OnlyFansGateway) -> None:
+        key = uuid4()
+        await send(gateway, key=key)
+        again = await send(gateway, key=key)
+        assert (again.replayed, again.remaining_minute, again.remaining_day) == (True, None, None)
 
     async def test_slowness_is_no_failure(self, gateway: OnlyFansGateway, onlyfans: Simulator) -> None:
         await onlyfans.fault("latency", latency_ms=50, count=1)
@@ -181,6 +194,160 @@ class TestSend:
     async def test_no_failure_repeats_the_text(self, gateway: OnlyFansGateway, onlyfans: Simulator) -> None:
         await onlyfans.fault("server_error", count=1)
         assert "Hello Maya" not in str(await refusal(gateway))
+
+
+async def unsend(gateway: OnlyFansGateway, platform_message_id: str) -> None:
+    await gateway.unsend(account_id="acct_luna", recipient_id=FAN, platform_message_id=platform_message_id)
+
+
+class TestUnsend:
+    async def test_it_is_gone_from_the_chat(self, gateway: OnlyFansGateway) -> None:
+        kept, taken_back = await send(gateway, "Hello Maya"), await send(gateway, "Hello Mia")
+        await unsend(gateway, taken_back.platform_message_id)
+        assert await find(gateway, "Hello Mia") is None
+        found = await find(gateway, "Hello Maya")
+        assert found is not None
+        assert found.platform_message_id == kept.platform_message_id
+
+    async def test_what_is_gone_already_counts_as_taken_back(self, gateway: OnlyFansGateway) -> None:
+        delivered = await send(gateway)
+        await unsend(gateway, delivered.platform_message_id)
+        await unsend(gateway, delivered.platform_message_id)
+        await unsend(gateway, "4711")
+
+    async def test_what_is_older_than_a_day_stays(self, gateway: OnlyFansGateway, onlyfans: Simulator) -> None:
+        delivered = await send(gateway)
+        await onlyfans.post("clock", {"advance_s": 86_400})
+        with pytest.raises(GatewayError) as refused:
+            await unsend(gateway, delivered.platform_message_id)
+        assert refused.value.fault is F.INVALID_REQUEST
+
+    @pytest.mark.parametrize(
+        ("fault", "expected"),
+        [
+            ({"kind": "rate_limited", "retry_after_s": 3}, F.THROTTLED),
+            ({"kind": "server_error"}, F.SERVER_ERROR),
+            ({"kind": "session_expired"}, F.SESSION_EXPIRED),
+            ({"kind": "connection_reset"}, F.UNKNOWN_OUTCOME),
+        ],
+        ids=lambda value: value["kind"] if isinstance(value, dict) else value,
+    )
+    async def test_every_failure_has_its_name(
+        self, gateway: OnlyFansGateway, onlyfans: Simulator, fault: dict[str, Any], expected: F
+    ) -> None:
+        delivered = await send(gateway)
+        await onlyfans.fault(**fault, endpoint="unsend", count=1)
+        with pytest.raises(GatewayError) as refused:
+            await unsend(gateway, delivered.platform_message_id)
+        assert refused.value.fault is expected
+        await unsend(gateway, delivered.platform_message_id)
+
+
+async def send_mass(
+    gateway: OnlyFansGateway, *, key: UUID | None = None, screening: str | None = None, save_for_later: bool = False
+) -> Delivered:
+    return await gateway.send_mass(
+        account_id="acct_luna",
+        recipient_ids=[FAN, "1002004"],
+        text="Hello everybody, blackmail is no topic",
+        key=key or uuid4(),
+        screening=screening,
+        save_for_later=save_for_later,
+    )
+
+
+class TestSendMass:
+    async def test_every_recipient_has_it_in_the_chat(self, gateway: OnlyFansGateway) -> None:
+        delivered = await send_mass(gateway)
+        assert delivered.created_at is not None
+        assert (delivered.replayed, delivered.cancel_seconds) == (False, None)
+        assert delivered.remaining_minute is not None
+        for recipient in (FAN, "1002004"):
+            found = await gateway.find_sent(
+                account_id="acct_luna",
+                recipient_id=recipient,
+                text="Hello everybody, blackmail is no topic",
+                since=datetime.now(UTC),
+            )
+            assert found is not None
+
+    async def test_saved_for_later_nobody_has_it(self, gateway: OnlyFansGateway) -> None:
+        assert (await send_mass(gateway, save_for_later=True)).platform_message_id
+        assert await find(gateway, "Hello everybody, blackmail is no topic") is None
+
+    async def test_the_same_key_is_answered_with_the_same_message(
+        self, gateway: OnlyFansGateway, onlyfans: Simulator
+    ) -> None:
+        key = uuid4()
+        first, again = await send_mass(gateway, key=key), await send_mass(gateway, key=key)
+        assert again.platform_message_id == first.platform_message_id
+        assert (again.replayed, again.remaining_minute) == (True, None)
+
+    @pytest.mark.parametrize(
+        ("fault", "expected"),
+        [
+            ({"kind": "rate_limited"}, F.THROTTLED),
+            ({"kind": "server_error"}, F.SERVER_ERROR),
+            ({"kind": "accept_then_timeout", "hang_s": 0}, F.SERVER_ERROR),
+            ({"kind": "connection_reset", "after_accept": True}, F.UNKNOWN_OUTCOME),
+        ],
+        ids=lambda value: value["kind"] if isinstance(value, dict) else value,
+    )
+    async def test_every_failure_has_its_name_and_a_repetition_never_doubles(
+        self, gateway: OnlyFansGateway, onlyfans: Simulator, fault: dict[str, Any], expected: F
+    ) -> None:
+        await onlyfans.fault(**fault, endpoint="mass", count=1)
+        key = uuid4()
+        with pytest.raises(GatewayError) as refused:
+            await send_mass(gateway, key=key)
+        assert refused.value.fault is expected
+        delivered = await send_mass(gateway, key=key)
+        assert (await send_mass(gateway, key=key)).platform_message_id == delivered.platform_message_id
+        chat = await find(gateway, "Hello everybody, blackmail is no topic")
+        assert chat is not None
+
+    async def test_the_gateways_own_screening_refuses(self, gateway: OnlyFansGateway) -> None:
+        with pytest.raises(GatewayError) as refused:
+            await send_mass(gateway, screening="strict_ban")
+        assert refused.value.fault is F.BANNED_WORDS
+
+
+class TestRetryAfter:
+    @pytest.mark.parametrize(
+        ("headers", "seconds"),
+        [
+            ({"Retry-After": "120"}, 120),
+            ({"Retry-After": "0"}, 0),
+            ({"Retry-After": "2.5"}, 2.5),
+            (
+                {
+                    "Retry-After": "Sun, 22 Nov 2026 05:01:30 GMT",
+                    "Date": "Sun, 22 Nov 2026 05:00:00 GMT",
+                },
+                90,
+            ),
+            (
+                {
+                    "Retry-After": "Sunday, 22-Nov-26 05:00:01 GMT",
+                    "Date": "Sun, 22 Nov 2026 05:00:00 GMT",
+                },
+                1,
+            ),
+            ({"Retry-After": "Sun Nov 22 05:00:07 2026", "Date": "Sun, 22 Nov 2026 05:00:00 GMT"}, 7),
+            ({"Retry-After": "Sun, 22 Nov 2015 05:00:00 GMT"}, 0),
+            ({"Retry-After": "Sun, 22 Nov 2026 04:00:00 GMT", "Date": "Sun, 22 Nov 2026 05:00:00 GMT"}, 0),
+            ({}, None),
+            ({"Retry-After": ""}, None),
+            ({"Retry-After": "soon"}, None),
+            ({"Retry-After": "-3"}, None),
+            ({"Retry-After": "nan"}, None),
+            ({"Retry-After": "inf"}, None),
+        ],
+    )
+    def test_a_number_of_seconds_or_a_date_by_the_senders_clock(
+        self, headers: dict[str, str], seconds: float | None
+    ) -> None:
+        assert retry_after_s(httpx.Response(429, headers=headers)) == seconds
 
 
 async def find(gateway: OnlyFansGateway, text: str = "Hello Maya", since: datetime | None = None) -> Delivered | None:

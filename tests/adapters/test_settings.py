@@ -1,17 +1,20 @@
 """Configuration: strict in production, and silent about secrets."""
 
+import json
 from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
 from adapters.settings import Environment, Settings
+from domain.rate_limit import AccountTier, Cap, LimitPolicy, MessageType
 
 PRODUCTION = {
     "HUNTAZE_ENVIRONMENT": "production",
     "HUNTAZE_JWT_ALGORITHM": "RS256",
     "HUNTAZE_JWT_JWKS_URL": "https://id.example/jwks.json",
     "ONLYFANSAPI_API_KEY": "key-of-gateway",
+    "HUNTAZE_WEBHOOK_SECRET": "key-of-webhooks",
     "OPENAI_API_KEY": "key-of-openai",
     "AZURE_OPENAI_API_KEY": "key-of-azure",
     "AZURE_OPENAI_ENDPOINT": "https://huntaze.openai.azure.com",
@@ -52,6 +55,38 @@ class TestProduction:
         environment.setenv("HUNTAZE_JWT_SECRET", "s" * 48)
         with pytest.raises(ValidationError, match="RS256"):
             read()
+
+    @pytest.mark.parametrize(
+        "ceiling",
+        [
+            {"limit": 11, "seconds": 60},
+            {"limit": 10, "seconds": 59},
+            {"limit": None, "seconds": 60},
+        ],
+        ids=str,
+    )
+    def test_the_ceiling_of_an_account_can_not_be_loosened(
+        self, environment: pytest.MonkeyPatch, ceiling: dict[str, float | None]
+    ) -> None:
+        environment.setenv("HUNTAZE_RATE_LIMITS", json.dumps({"ceiling": ceiling}))
+        with pytest.raises(ValidationError, match="10 messages in any 60 s"):
+            read()
+        environment.setenv("HUNTAZE_ENVIRONMENT", "development")
+        assert read().limit_policy.ceiling == Cap.model_validate(ceiling)
+
+    @pytest.mark.parametrize("ceiling", [{"limit": 4, "seconds": 60}, {"limit": 10, "seconds": 60.5}], ids=str)
+    def test_the_ceiling_of_an_account_can_be_tightened(
+        self, environment: pytest.MonkeyPatch, ceiling: dict[str, float]
+    ) -> None:
+        environment.setenv("HUNTAZE_RATE_LIMITS", json.dumps({"ceiling": ceiling}))
+        assert read().limit_policy.ceiling == Cap.model_validate(ceiling)
+
+    def test_windows_keep_their_length(self, environment: pytest.MonkeyPatch) -> None:
+        environment.setenv("HUNTAZE_LIMIT_TIME_SCALE", "0.5")
+        with pytest.raises(ValidationError, match="HUNTAZE_LIMIT_TIME_SCALE"):
+            read()
+        environment.setenv("HUNTAZE_ENVIRONMENT", "development")
+        assert read().limit_policy.ceiling == Cap(limit=10, seconds=30)
 
     def test_development_needs_none_of_it(self, environment: pytest.MonkeyPatch) -> None:
         for name in PRODUCTION:
@@ -98,6 +133,28 @@ class TestNames:
     def test_a_value_out_of_bounds_is_refused(self, environment: pytest.MonkeyPatch, name: str, value: str) -> None:
         environment.setenv(f"HUNTAZE_{name}", value)
         with pytest.raises(ValidationError, match=name.lower()):
+            read()
+
+
+class TestLimits:
+    @pytest.mark.usefixtures("environment")
+    def test_without_a_word_they_are_those_of_the_policy(self) -> None:
+        assert read().limit_policy == LimitPolicy()
+
+    def test_what_is_left_out_keeps_its_default(self, environment: pytest.MonkeyPatch) -> None:
+        environment.setenv(
+            "HUNTAZE_RATE_LIMITS",
+            '{"tiers": {"new": [{"limit": 1, "seconds": 60}]}, "messageTypes": {"custom": []}, "pacingMs": 1500}',
+        )
+        policy, default = read().limit_policy, LimitPolicy()
+        assert policy.tiers == default.tiers | {AccountTier.NEW: (Cap(limit=1, seconds=60),)}
+        assert policy.message_types == default.message_types | {MessageType.CUSTOM: ()}
+        assert (policy.pacing_ms, policy.recipient, policy.system) == (1500, default.recipient, default.system)
+
+    @pytest.mark.parametrize("content", ['{"tier": {}}', '{"recipient": [{"limit": -1, "seconds": 60}]}'])
+    def test_a_misspelling_or_a_senseless_limit_is_refused(self, environment: pytest.MonkeyPatch, content: str) -> None:
+        environment.setenv("HUNTAZE_RATE_LIMITS", content)
+        with pytest.raises(ValidationError, match="rate_limits"):
             read()
 
 

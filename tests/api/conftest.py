@@ -59,6 +59,7 @@ def nowhere() -> dict[str, str]:
         "ONLYFANSAPI_API_KEY": "local",
         "HUNTAZE_JWT_ALGORITHM": "HS256",
         "HUNTAZE_JWT_SECRET": identity.SECRET,
+        "HUNTAZE_WEBHOOK_SECRET": "",
     }
 
 
@@ -80,7 +81,13 @@ async def offline(alone: None) -> AsyncIterator[httpx.AsyncClient]:
 @pytest.fixture(scope="session")
 async def api(stack: Stack) -> AsyncIterator[httpx.AsyncClient]:
     """A client of an application with the stack behind it."""
-    app = create_app(Settings(jwt_secret=SecretStr(identity.SECRET), max_audience=200, page_size=2))
+    settings = Settings(
+        jwt_secret=SecretStr(identity.SECRET),
+        webhook_secret=SecretStr(identity.WEBHOOK_SECRET),
+        max_audience=200,
+        page_size=2,
+    )
+    app = create_app(settings)
     async with served(app) as url, httpx.AsyncClient(base_url=url, timeout=90, trust_env=False) as client:
         yield client
 
@@ -101,6 +108,12 @@ def owner() -> str:
 def caller(owner: str, account: str) -> dict[str, str]:
     """The headers of ``owner``, who owns ``account``."""
     return identity.bearer(owner, accounts=(account,))
+
+
+@pytest.fixture
+def staff() -> dict[str, str]:
+    """The headers of an operator."""
+    return identity.bearer("staff", "operator")
 
 
 Intent = Callable[..., dict[str, Any]]

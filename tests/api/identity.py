@@ -12,6 +12,7 @@ import jwt
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 SECRET = "a-development-secret-of-more-than-32-bytes"
+WEBHOOK_SECRET = "what-the-gateway-signs-with"
 ISSUER = "huntaze"
 AUDIENCE = "huntaze-api"
 

@@ -33,9 +33,13 @@ class TestPeriod:
         ("from=2020-01-01&to=2026-01-01", "from"),
         ("from=yesterday", "from"),
         ("until=2026-01-01", "until"),
+        ("campaignId=x&scope=global", "scope"),
+        ("campaignId=x&from=2026-01-01", "from"),
+        ("campaignId=x&owner=luna", "owner"),
+        ("scope=global&owner=luna", "owner"),
     ],
 )
-async def test_an_impossible_period_is_422(offline: httpx.AsyncClient, query: str, field: str) -> None:
+async def test_an_impossible_question_is_422(offline: httpx.AsyncClient, query: str, field: str) -> None:
     refused = await offline.get(f"{COSTS}?{query}", headers=bearer())
     assert refused.status_code == 422
     assert [error["field"] for error in refused.json()["errors"]] == [field]

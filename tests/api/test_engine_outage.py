@@ -15,6 +15,7 @@ from api.engine import Engine, EngineUnavailable
 from local.stack import Stack
 from tests.api.conftest import Intent, served
 from tests.api.identity import SECRET
+from tests.api.test_message import MESSAGES, body
 from tests.api.test_progress import until_done
 
 HYBRID = "/api/v2/campaigns/hybrid"
@@ -49,6 +50,29 @@ async def test_a_request_is_503_and_its_repetition_repairs_it(
     assert repaired.status_code == 202
     assert repaired.json()["workflowId"] == stored["workflowId"]
     assert (await api.post(f"/api/v2/campaigns/{stored['campaignId']}/pause", headers=caller)).status_code == 202
+
+
+@pytest.mark.usefixtures("worker", "onlyfans")
+async def test_a_message_is_503_and_sent_once_when_its_key_comes_again(
+    without_temporal: httpx.AsyncClient, api: httpx.AsyncClient, caller: Headers, account: str
+) -> None:
+    headers = caller | {"Idempotency-Key": "repaired", "Prefer": "wait=30"}
+    refused = await without_temporal.post(MESSAGES, json=body(account), headers=headers)
+    assert refused.status_code == 503
+    repaired = await api.post(MESSAGES, json=body(account), headers=headers)
+    assert (repaired.status_code, repaired.json()["attempts"]) == (200, 1)
+    assert repaired.headers["idempotency-replayed"] == "true"
+
+
+async def test_a_message_without_a_key_ends_when_it_can_not_be_queued(
+    without_temporal: httpx.AsyncClient, api: httpx.AsyncClient, caller: Headers, account: str
+) -> None:
+    """Its caller can only ask for another one, and must not get two."""
+    assert (await without_temporal.post(MESSAGES, json=body(account), headers=caller)).status_code == 503
+    url = "/api/v2/campaigns/status?type=direct_message"
+    [record] = (await api.get(url, headers=caller)).json()["campaigns"]
+    message = (await api.get(f"{MESSAGES}/{record['campaignId']}", headers=caller)).json()
+    assert (message["status"], message["reason"]) == ("cancelled", "never_queued")
 
 
 async def test_the_status_comes_from_the_store(

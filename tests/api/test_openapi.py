@@ -6,9 +6,15 @@ from typing import Any
 import httpx
 import pytest
 
-from api.examples import AUTONOMY, INTENT, REVIEW
+from api import examples
+from api.direct import DirectMessageRequest
+from api.routes.dead_letter import DiscardBody, RetryBody
+from api.routes.queue import AccountControlBody
+from api.routes.rate_limit import LimitsBody
 from domain.campaign import WorkflowIntent
+from domain.model import Model
 from domain.review import AutonomyRequest, ReviewRequest
+from domain.webhook import WebhookEvent
 
 EXPECTED = {
     ("post", "/api/v2/campaigns/hybrid"),
@@ -20,6 +26,23 @@ EXPECTED = {
     *(("post", f"/api/v2/campaigns/{{campaignId}}/{name}") for name in ("approve", "reject")),
     ("get", "/api/v2/accounts/{accountId}/autonomy"),
     ("put", "/api/v2/accounts/{accountId}/autonomy"),
+    ("post", "/api/v2/campaigns/{campaignId}/recall"),
+    ("get", "/api/v2/campaigns/{campaignId}/recall"),
+    ("post", "/api/v2/campaigns/{campaignId}/messages/{messageId}/cancel"),
+    ("post", "/api/v2/onlyfans/messages"),
+    ("get", "/api/v2/onlyfans/messages/{messageId}"),
+    ("post", "/api/v2/onlyfans/messages/{messageId}/cancel"),
+    ("get", "/api/v2/onlyfans/stats"),
+    ("get", "/api/v2/rate-limits/{accountId}"),
+    ("put", "/api/v2/rate-limits/{accountId}"),
+    ("get", "/api/v2/rate-limits/{accountId}/history"),
+    ("get", "/api/v2/queues/{accountId}"),
+    *(("post", f"/api/v2/queues/{{accountId}}/{name}") for name in ("pause", "resume", "drain")),
+    ("get", "/api/v2/queues/{accountId}/dead-letters"),
+    ("get", "/api/v2/queues/{accountId}/dead-letters/{messageId}"),
+    *(("post", f"/api/v2/queues/{{accountId}}/dead-letters/{{messageId}}/{name}") for name in ("retry", "discard")),
+    ("get", "/api/v2/alerts"),
+    ("post", "/api/v2/webhooks/onlyfans"),
     ("get", "/api/health/hybrid-orchestrator"),
     ("get", "/api/health/hybrid-orchestrator/live"),
     ("get", "/api/health/hybrid-orchestrator/ready"),
@@ -62,7 +85,11 @@ def test_every_reference_leads_somewhere(description: dict[str, Any]) -> None:
 
 def test_private_endpoints_need_a_token_and_say_how_they_refuse(description: dict[str, Any]) -> None:
     for _, path, operation in operations(description):
-        if path.startswith("/api/v2"):
+        if path == "/api/v2/webhooks/onlyfans":
+            # Signed instead.
+            assert "security" not in operation
+            assert "application/problem+json" in operation["responses"]["401"]["content"]
+        elif path.startswith("/api/v2"):
             assert operation["security"] == [{"HTTPBearer": []}]
             assert "application/problem+json" in operation["responses"]["401"]["content"]
         else:
@@ -79,10 +106,22 @@ def test_names_are_the_clients(description: dict[str, Any]) -> None:
     ].keys()
 
 
-def test_the_examples_are_accepted() -> None:
-    WorkflowIntent.model_validate(INTENT)
-    ReviewRequest.model_validate(REVIEW)
-    AutonomyRequest.model_validate(AUTONOMY)
+@pytest.mark.parametrize(
+    ("model", "example"),
+    [
+        (WorkflowIntent, examples.INTENT),
+        (ReviewRequest, examples.REVIEW),
+        (AutonomyRequest, examples.AUTONOMY),
+        (DirectMessageRequest, examples.DIRECT_MESSAGE),
+        (LimitsBody, examples.LIMITS),
+        (AccountControlBody, examples.ACCOUNT_CONTROL),
+        (RetryBody, examples.DEAD_LETTER_RETRY),
+        (DiscardBody, examples.DEAD_LETTER_DISCARD),
+        (WebhookEvent, examples.WEBHOOK),
+    ],
+)
+def test_the_examples_are_accepted(model: type[Model], example: dict[str, Any]) -> None:
+    model.model_validate(example)
 
 
 async def test_the_documentation_page_is_served(offline: httpx.AsyncClient) -> None:

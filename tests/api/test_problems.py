@@ -9,7 +9,7 @@ from fastapi import FastAPI
 from api.engine import EngineUnavailable
 from api.middleware import LastResortMiddleware
 from api.problems import install
-from api.refusals import MalformedRequest
+from api.refusals import MalformedRequest, NotConfigured, PreconditionFailed, Refusal, Unsigned
 from api.trace import TraceMiddleware
 from domain.errors import (
     ComplianceViolation,
@@ -33,7 +33,15 @@ CASES: dict[str, tuple[Exception, int, str | None]] = {
     "absent": (NotFound("nothing"), 404, "invalid_request"),
     "large": (TooLarge("less", field="audience"), 413, "invalid_request"),
     "forbidden": (Forbidden("no", field="accountId"), 403, "invalid_request"),
+    "changed": (PreconditionFailed("read it again", field="If-Match"), 412, "invalid_request"),
+    "unsigned": (Unsigned("who are you"), 401, "invalid_request"),
+    "unset": (NotConfigured("set it"), 503, "provider_unavailable"),
     "limited": (RateLimitExceeded("later", retry_after_s=2.1), 429, "rate_limit_exceeded"),
+    "full": (
+        Refusal(RateLimitExceeded("later", retry_after_s=6.5), headers={"X-RateLimit-Remaining": "0"}),
+        429,
+        "rate_limit_exceeded",
+    ),
     "spent": (CostLimitExceeded("spent"), 402, "cost_limit_exceeded"),
     "rules": (ComplianceViolation("no", rules=("minors",)), 422, "compliance_violation"),
     "busy": (ProviderError("busy", fault=ProviderFault.THROTTLED), 503, "provider_unavailable"),
@@ -80,6 +88,15 @@ async def test_an_error_has_one_status_and_says_its_class(client: httpx.AsyncCli
 
 async def test_retry_after_is_rounded_up(client: httpx.AsyncClient) -> None:
     assert (await client.get("/raise/limited")).headers["retry-after"] == "3"
+
+
+async def test_a_refusal_may_bring_headers_along(client: httpx.AsyncClient) -> None:
+    answer = await client.get("/raise/full")
+    assert (answer.status_code, answer.headers["x-ratelimit-remaining"], answer.headers["retry-after"]) == (
+        429,
+        "0",
+        "7",
+    )
 
 
 async def test_what_went_wrong_inside_stays_inside(client: httpx.AsyncClient) -> None:

@@ -193,6 +193,16 @@ class TestList:
         assert refused.status_code == 422
         assert [error["field"] for error in refused.json()["errors"]] == [field]
 
+    @pytest.mark.parametrize(
+        ("query", "field"),
+        [("status=running", "status"), ("createdAfter=2026-01-01T00:00:00Z", "createdAfter"), ("limit=20", "limit")],
+    )
+    async def test_one_request_takes_no_filter(
+        self, api: httpx.AsyncClient, caller: Headers, query: str, field: str
+    ) -> None:
+        refused = await api.get(f"{CAMPAIGNS}/status?workflowId=x&{query}", headers=caller)
+        assert (refused.status_code, refused.json()["errors"][0]["field"]) == (422, field)
+
     async def test_a_foreign_cursor_is_422(self, api: httpx.AsyncClient, caller: Headers) -> None:
         refused = await api.get(f"{CAMPAIGNS}/status?cursor=nonsense", headers=caller)
         assert (refused.status_code, refused.json()["errors"][0]["field"]) == (422, "cursor")

@@ -55,6 +55,23 @@ class TestReview:
         assert (await api.post(f"{url}/reject", json=rejection, headers=caller)).status_code == 202
         assert (await until_done(api, caller, f"{url}/events"))[-1][1]["outcomes"] == {"rejected": 3}
 
+    @pytest.mark.usefixtures("worker")
+    async def test_where_nothing_waits_there_is_nothing_to_decide(
+        self, api: httpx.AsyncClient, caller: Headers, account: str, intent: Intent
+    ) -> None:
+        # A campaign that needs no review, on an account that does not send: it stays as it is.
+        opt_in = {"level": "relaxed", "reason": "We trust it."}
+        await api.put(f"/api/v2/accounts/{account}/autonomy", json=opt_in, headers=caller)
+        await api.post(f"/api/v2/queues/{account}/pause", headers=caller)
+        accepted = await start(api, caller, intent(audience=2, level="relaxed"))
+        await progress_when(api, caller, accepted["statusUrl"], queued=2)
+        url = f"{CAMPAIGNS}/{accepted['campaignId']}"
+        for verb in ("approve", "reject"):
+            refused = await api.post(f"{url}/{verb}", headers=caller)
+            assert refused.status_code == 409
+            assert "pendingReviews" in refused.json()["detail"]
+        assert (await api.post(f"{url}/approve", json={"scope": "campaign"}, headers=caller)).status_code == 202
+
     @pytest.mark.parametrize(
         ("body", "field"),
         [

@@ -33,6 +33,11 @@ class TestComplaintOf:
         body = {"title": "Something went wrong on our side", "status": 500, "detail": "Repeat it.", "traceId": "abc"}
         assert "traceId abc" in complaint_of(httpx.Response(500, json=body)).remedy
 
+    def test_a_limit_says_when_to_come_back(self) -> None:
+        body = {"title": "A limit is reached", "status": 429, "detail": "Not now."}
+        response = httpx.Response(429, json=body, headers={"Retry-After": "58"})
+        assert complaint_of(response).remedy == "come back in 58 s"
+
     @pytest.mark.parametrize("content", [b"<html>", b"[]", b"{}"])
     def test_anything_else_shows_its_status(self, content: bytes) -> None:
         assert complaint_of(httpx.Response(502, content=content)).message == "the API answered 502 Bad Gateway"

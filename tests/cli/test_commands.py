@@ -7,13 +7,14 @@ from typing import Any, get_args
 import pytest
 from typer.testing import CliRunner
 
-from cli import campaign, token
+from api.direct import DirectMessageRequest
+from cli import calling, campaign, limits, token
 from cli.main import app
 from domain.access import Role
 from domain.campaign import WorkflowIntent
 from domain.compliance import ComplianceLevel
 from domain.delivery import Priority
-from domain.rate_limit import MessageType
+from domain.rate_limit import AccountTier, MessageType
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 
@@ -21,12 +22,21 @@ EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 class TestHelp:
     def test_it_lists_every_command(self) -> None:
         shown = CliRunner().invoke(app, ["--help"]).output
-        for name in ("demo", "up", "doctor", "token", "api", "worker", "migrate", "campaign"):
+        for name in ("demo", "up", "doctor", "token", "api", "worker", "migrate", "campaign", "alerts"):
             assert f" {name} " in shown
 
-    def test_it_lists_every_command_about_campaigns(self) -> None:
-        shown = CliRunner().invoke(app, ["campaign", "--help"]).output
-        for name in ("start", "status", "pause", "resume", "cancel", "approve", "reject", "watch", "messages"):
+    @pytest.mark.parametrize(
+        ("group", "names"),
+        [
+            ("campaign", "start status pause resume cancel approve reject watch messages recall"),
+            ("message", "send status cancel"),
+            ("queue", "show pause resume drain dead-letters retry discard"),
+            ("limits", "show set history"),
+        ],
+    )
+    def test_it_lists_every_command_of_a_group(self, group: str, names: str) -> None:
+        shown = CliRunner().invoke(app, [group, "--help"]).output
+        for name in names.split():
             assert f" {name} " in shown
 
 
@@ -34,9 +44,10 @@ class TestWords:
     @pytest.mark.parametrize(
         ("offered", "known"),
         [
-            (campaign.MessageName, MessageType),
+            (calling.MessageName, MessageType),
             (campaign.ComplianceName, ComplianceLevel),
-            (campaign.PriorityName, Priority),
+            (calling.PriorityName, Priority),
+            (limits.TierName, AccountTier),
             (token.RoleName, Role),
         ],
     )
@@ -47,7 +58,8 @@ class TestWords:
 class TestExamples:
     @pytest.mark.parametrize("file", sorted(EXAMPLES.glob("*.json")), ids=lambda file: file.stem)
     def test_the_api_would_accept_them(self, file: Path) -> None:
-        WorkflowIntent.model_validate_json(file.read_bytes())
+        model = DirectMessageRequest if file.stem == "direct-message" else WorkflowIntent
+        model.model_validate_json(file.read_bytes())
 
 
 class TestRefusals:

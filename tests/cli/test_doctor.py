@@ -7,6 +7,9 @@ import sys
 import time
 from pathlib import Path
 
+from cli.doctor import nothing_runs
+from cli.finding import failed, ok
+
 SECRET = "pa55word"
 
 
@@ -30,7 +33,24 @@ def nothing_reachable() -> dict[str, str]:
     }
 
 
+class TestNothingRuns:
+    def test_only_when_none_of_our_own_parts_answers(self) -> None:
+        away = [failed(part, "nothing answers", "start it") for part in ("Redis", "DynamoDB", "Temporal", "API")]
+        assert nothing_runs([*away, ok("OpenAI", "accepts the key")])
+        assert not nothing_runs([*away[1:], ok("Redis", "version 7")])
+        assert not nothing_runs([failed("settings", "wrong", "correct them")])
+
+
 class TestDoctor:
+    def test_it_says_first_that_nothing_runs(self, tmp_path: Path) -> None:
+        command = [str(Path(sys.executable).with_name("huntaze")), "doctor"]
+        found = subprocess.run(
+            command, cwd=tmp_path, env=nothing_reachable(), capture_output=True, text=True, timeout=30, check=False
+        )
+        first = found.stdout.splitlines()[0]
+        assert "nothing is running" in first
+        assert "huntaze up" in first
+
     def test_with_nothing_running(self, tmp_path: Path) -> None:
         started = time.monotonic()
         found = subprocess.run(

@@ -10,8 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from domain.alternative import AlternativeAction, DeliveryTerms, DeliveryTimes
 from domain.campaign import (
     AudiencePage,
+    CampaignInput,
     CampaignStatus,
     WorkflowIntent,
     campaign_id,
@@ -19,11 +21,12 @@ from domain.campaign import (
     duplicate_recipients,
     fingerprint,
     lanes_of,
+    mass_message_key,
     paginate,
     workflow_id_for,
 )
 from domain.provider import IntentType
-from tests.domain.builders import NOW, an_intent
+from tests.domain.builders import NOW, a_record, an_intent
 
 ACCOUNTS = ("acct_a", "acct_b", "acct_c")
 ids = st.text("abc12-_", min_size=1, max_size=4)
@@ -148,6 +151,11 @@ CHANGES: list[dict[str, Any]] = [
     {"preferredProvider": "azure"},
     {"clientVersion": "2"},
     {"featureFlags": {"new": True}},
+    {"delivery": {"notBefore": "2026-12-01T08:00:00Z"}},
+    {"delivery": {"expiresAt": "2026-12-01T08:00:00Z"}},
+    {"delivery": {"deadline": "2026-12-01T08:00:00Z", "onDeadline": "skip"}},
+    {"delivery": {"deadline": "2026-12-01T08:00:00Z", "onDeadline": "mass_message", "alternativeText": "Hello all"}},
+    {"delivery": {"deadline": "2026-12-01T08:00:00Z", "onDeadline": "mass_message", "alternativeText": "Hi all"}},
     {"onlyFansContext": {"accountId": "acct_other"}},
     {"onlyFansContext": {"accountId": "acct_luna", "messageType": "welcome"}},
     {"onlyFansContext": {"accountId": "acct_luna", "complianceLevel": "relaxed"}},
@@ -175,6 +183,10 @@ class TestFingerprint:
     def test_what_a_default_says_may_be_said_aloud(self) -> None:
         assert fingerprint(an_intent(priority="medium", platforms=["onlyfans"])) == fingerprint(an_intent())
 
+    def test_the_same_moment_in_another_time_zone_is_the_same(self) -> None:
+        one, other = {"notBefore": "2026-12-01T08:00:00Z"}, {"notBefore": "2026-12-01T09:00:00+01:00"}
+        assert fingerprint(an_intent(delivery=one)) == fingerprint(an_intent(delivery=other))
+
     def test_the_order_of_a_json_objects_fields_does_not_matter(self) -> None:
         one, other = {"new": True, "old": False}, {"old": False, "new": True}
         assert fingerprint(an_intent(featureFlags=one)) == fingerprint(an_intent(featureFlags=other))
@@ -201,6 +213,10 @@ class TestWorkflowIntent:
             (
                 {"type": "content_validation", "audience": [], "text": " "},
                 "text: content_validation needs the text to validate",
+            ),
+            (
+                {"type": "message_generation", "delivery": {"notBefore": "2026-12-01T08:00:00Z"}},
+                "delivery: message_generation sends nothing; only campaign_execution does",
             ),
             ({"platforms": ["fansly"]}, "supported platforms: onlyfans"),
             ({"platforms": []}, "supported platforms: onlyfans"),
@@ -258,6 +274,22 @@ class TestWorkflowIntent:
     def test_every_account_that_would_speak_is_named_once(self) -> None:
         audience = [FAN, FAN | {"accountId": "acct_b"}, FAN | {"accountId": "acct_b"}]
         assert an_intent(audience=audience).accounts() == ("acct_b", "acct_luna")
+
+
+class TestCampaignInput:
+    def test_no_text_enters_a_history(self) -> None:
+        times = DeliveryTimes(deadline=NOW, on_deadline=AlternativeAction.MASS_MESSAGE, not_before=NOW, expires_at=NOW)
+        record = a_record("c-1", delivery=DeliveryTerms(times=times, alternative_text="Hello everybody"))
+        campaign = CampaignInput.of(record, "t-1")
+        assert "everybody" not in campaign.model_dump_json()
+        assert campaign.delivery == times
+
+
+class TestMassMessageKey:
+    def test_it_belongs_to_one_account_of_one_campaign(self) -> None:
+        keys = {mass_message_key(campaign, account) for campaign in ("c-1", "c-2") for account in ("acct_a", "acct_b")}
+        assert len(keys) == 4
+        assert mass_message_key("c-1", "acct_a") in keys
 
 
 class TestCampaignStatus:

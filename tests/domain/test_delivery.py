@@ -8,21 +8,28 @@ from hypothesis import strategies as st
 
 from domain.delivery import (
     ACCOUNT_HOLD_MS,
+    DAY_HOLD_MS,
     MAX_ATTEMPTS,
+    READ_BACK_AFTER_MS,
     RETRY_BASE_MS,
     RETRY_CAP_MS,
     TERMINAL,
     TRANSITIONS,
+    Delivered,
+    Message,
     MessageStatus,
     NextStep,
     Priority,
     after_failure,
     backoff_ms,
+    is_expired,
     message_id,
     needs_read_back,
+    platform_hold_ms,
     sources_of,
 )
 from domain.errors import GatewayFault
+from domain.rate_limit import MessageType
 from tests.domain.builders import NOW
 
 S = MessageStatus
@@ -33,13 +40,32 @@ faults = st.sampled_from(GatewayFault)
 
 PERMANENT = {GatewayFault.BANNED_WORDS, GatewayFault.RECIPIENT_NOT_FOUND, GatewayFault.INVALID_REQUEST}
 OF_THE_ACCOUNT = {GatewayFault.THROTTLED, GatewayFault.SESSION_EXPIRED, GatewayFault.AUTH}
-ON_THE_WAY = {GatewayFault.TRANSIENT, GatewayFault.UNKNOWN_OUTCOME}
+ON_THE_WAY = {GatewayFault.TRANSIENT, GatewayFault.UNKNOWN_OUTCOME, GatewayFault.SERVER_ERROR}
+
+
+def attempted(**changes: object) -> Message:
+    """A message in the state that a test needs."""
+    message = Message(
+        message_id=message_id("c", "acct_a", "1"),
+        campaign_id="c",
+        account_id="acct_a",
+        recipient_id="1",
+        page=0,
+        message_type=MessageType.CUSTOM,
+        status=S.SENDING,
+        updated_at=NOW,
+    )
+    return message.model_copy(update=changes)
 
 
 class TestTransitions:
     @pytest.mark.parametrize("status", S)
-    def test_exactly_the_terminal_states_have_no_way_out(self, status: S) -> None:
-        assert (TRANSITIONS[status] == frozenset()) is (status in TERMINAL) is status.is_terminal
+    def test_an_end_is_final_but_for_a_recall(self, status: S) -> None:
+        onward = TRANSITIONS[status] - {S.RECALLED}
+        assert (onward == frozenset()) is (status in TERMINAL) is status.is_terminal
+
+    def test_only_what_was_sent_can_be_recalled(self) -> None:
+        assert sources_of(S.RECALLED) == (S.SENT,)
 
     @pytest.mark.parametrize("status", set(S) - TERMINAL)
     def test_every_open_state_leads_to_an_end(self, status: S) -> None:
@@ -111,10 +137,43 @@ class TestNeedsReadBack:
         ],
     )
     def test_only_an_open_attempt_that_outlived_its_key(self, status: S, age_hours: float, expected: bool) -> None:
-        assert needs_read_back(status, NOW - timedelta(hours=age_hours), NOW) is expected
+        message = attempted(status=status, first_attempt_at=NOW - timedelta(hours=age_hours))
+        assert needs_read_back(message, NOW) is expected
 
     def test_a_message_that_was_never_attempted_has_nothing_to_read(self) -> None:
-        assert not needs_read_back(S.SENDING, None, NOW)
+        assert not needs_read_back(attempted(status=S.SENDING), NOW)
+
+    @pytest.mark.parametrize(("reason", "expected"), [("server_error", True), ("unknown_outcome", False), ("", False)])
+    def test_an_error_that_the_gateway_does_not_keep_under_the_key_is_looked_up(
+        self, reason: str, expected: bool
+    ) -> None:
+        assert needs_read_back(attempted(status=S.SENDING, reason=reason, first_attempt_at=NOW), NOW) is expected
+        assert not needs_read_back(attempted(status=S.QUEUED, reason=reason, first_attempt_at=NOW), NOW)
+
+
+class TestIsExpired:
+    @given(st.none() | st.timedeltas(min_value=timedelta(days=-1), max_value=timedelta(days=1)))
+    def test_from_its_moment_on_it_is_too_late(self, until: timedelta | None) -> None:
+        expires_at = None if until is None else NOW + until
+        expected = until is not None and until <= timedelta(0)
+        assert is_expired(attempted(expires_at=expires_at), NOW) is expected
+
+
+class TestPlatformHold:
+    @pytest.mark.parametrize(
+        ("minute", "day", "hold"),
+        [
+            (None, None, None),
+            (3, 40, None),
+            (0, 40, ACCOUNT_HOLD_MS),
+            (3, 0, DAY_HOLD_MS),
+            (0, 0, DAY_HOLD_MS),
+            (0, None, ACCOUNT_HOLD_MS),
+        ],
+    )
+    def test_a_spent_allowance_holds_the_account(self, minute: int | None, day: int | None, hold: int | None) -> None:
+        receipt = Delivered(platform_message_id="1", remaining_minute=minute, remaining_day=day)
+        assert platform_hold_ms(receipt) == hold
 
 
 class TestAfterFailure:
@@ -129,10 +188,16 @@ class TestAfterFailure:
     def test_an_unknown_outcome_is_open_however_many_attempts_were_made(
         self, made: int, wait: float | None, jitter: float
     ) -> None:
+        for fault in (GatewayFault.UNKNOWN_OUTCOME, GatewayFault.SERVER_ERROR):
+            decision = after_failure(fault, attempts=made, outcome_open=False, retry_after_s=wait, jitter=jitter)
+            assert decision.step is NextStep.RETRY
+
+    @given(attempts, jitters)
+    def test_a_chat_is_not_read_at_once_after_an_error(self, made: int, jitter: float) -> None:
         decision = after_failure(
-            GatewayFault.UNKNOWN_OUTCOME, attempts=made, outcome_open=False, retry_after_s=wait, jitter=jitter
+            GatewayFault.SERVER_ERROR, attempts=made, outcome_open=False, retry_after_s=None, jitter=jitter
         )
-        assert decision.step is NextStep.RETRY
+        assert decision.delay_ms >= READ_BACK_AFTER_MS
 
     @given(st.sampled_from(sorted(OF_THE_ACCOUNT)), attempts, st.booleans(), jitters)
     def test_trouble_of_the_account_holds_the_account_and_ends_nothing(

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -15,6 +16,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from domain.alternative import AlternativeAction
 from domain.campaign import Lane
 from domain.delivery import MessageStatus
 from domain.lane import (
@@ -28,12 +30,16 @@ from domain.lane import (
     Verdict,
     after_close,
     after_decision,
+    after_delay,
     after_draft,
     after_receipts,
     after_resync,
     after_submit,
+    choose_alternative,
     decide,
+    may_be_late,
     next_action,
+    next_page_reach,
 )
 from domain.review import PageKey, ReviewDecision
 from domain.send_queue import BatchReceipt, Receipts
@@ -101,6 +107,10 @@ class LaneMachine(RuleBasedStateMachine):
                 assert not self.steering.cancelled
                 assert not self.steering.stopped
                 assert action.page == self.state.next_page
+            case ActionKind.ALTERNATIVE:
+                assert self.state.alternative is not None
+                assert self.steering.cancelled or not self.steering.paused
+                assert action.page == self.state.next_page
             case ActionKind.SUBMIT:
                 # The queue has the batch before the workflow knows that it has.
                 assert action.batch not in self.submitted
@@ -115,7 +125,10 @@ class LaneMachine(RuleBasedStateMachine):
             self._end_action()
             return
         page, self.running = self.running.page, None
-        self._drafted(page, data)
+        if data.draw(st.booleans()):
+            self._drafted(page, data)
+        else:
+            self._late(data)
 
     def _end_action(self) -> None:
         assert self.running is not None
@@ -128,6 +141,8 @@ class LaneMachine(RuleBasedStateMachine):
             case ActionKind.SUBMIT:
                 count = self.submitted[action.batch]
                 self.state = after_submit(self.state, action.page, action.batch, count)
+            case ActionKind.ALTERNATIVE:
+                self._alternative_taken()
             case ActionKind.CLOSE:
                 self._closed()
 
@@ -141,6 +156,31 @@ class LaneMachine(RuleBasedStateMachine):
         self.ended[S.SKIPPED] += skipped
         drafted = PageDrafted(awaiting=awaiting, ready=ready, counts={S.SKIPPED: skipped})
         self.state = after_draft(self.state, page, drafted)
+
+    def _late(self, data: st.DataObject) -> None:
+        """The page would have come after the deadline, so it was not drafted."""
+        action = data.draw(st.sampled_from(AlternativeAction))
+        self.state = choose_alternative(self.state, action, "deadline", PAGE_SIZE)
+        assert self.state.alternative is not None
+        assert self.state.alternative.recipients == self.undrafted
+
+    def _alternative_taken(self) -> None:
+        count = self.undrafted
+        assert count
+        self.ended[S.SENT] += count
+        self.state = after_close(self.state, {S.SENT: count})
+
+    @precondition(lambda self: self.running is None or self.running.kind is not ActionKind.DRAFT)
+    @rule(data=st.data())
+    def the_deadline_passes_while_the_lane_waits(self, data: st.DataObject) -> None:
+        if may_be_late(self.state) and next_action(self.state, self.steering, PAGE_SIZE).kind is ActionKind.WAIT:
+            self._late(data)
+
+    @precondition(lambda self: self.running is not None and self.running.kind is ActionKind.ALTERNATIVE)
+    @rule()
+    def the_alternative_has_to_wait(self) -> None:
+        self.running = None
+        self.state = after_delay(self.state, "rate_limit:account")
 
     def _decided(self, action: Action) -> None:
         page = self.state.open_pages[action.page]
@@ -326,6 +366,47 @@ class TestNextAction:
         self, state: LaneState, steering: Steering, expected: Action
     ) -> None:
         assert next_action(state, steering, PAGE_SIZE) == expected
+
+
+class TestAlternative:
+    def chosen(self, **changes: Any) -> LaneState:
+        return choose_alternative(a_lane(next_page=1, **changes), AlternativeAction.SKIP, "deadline: …", PAGE_SIZE)
+
+    def test_it_takes_every_page_that_was_not_drafted(self) -> None:
+        alternative = self.chosen().alternative
+        assert alternative is not None
+        assert (alternative.account_id, alternative.recipients) == (ACCOUNT, 6)
+
+    @pytest.mark.parametrize(
+        ("changes", "steering", "expected"),
+        [
+            ({}, Steering(), ActionKind.ALTERNATIVE),
+            ({"batches": {0: 4}}, Steering(), ActionKind.ALTERNATIVE),
+            ({}, Steering(paused=True), ActionKind.WAIT),
+            ({}, Steering(cancelled=True), ActionKind.ALTERNATIVE),
+            ({}, Steering(stopped="cost_limit_exceeded"), ActionKind.ALTERNATIVE),
+            ({"open_pages": {0: OpenPage(awaiting=0, ready=2)}}, Steering(), ActionKind.SUBMIT),
+            ({"open_pages": {0: OpenPage(awaiting=2, ready=0)}}, Steering(), ActionKind.ALTERNATIVE),
+        ],
+    )
+    def test_once_chosen_it_is_carried_out_and_nothing_more_is_drafted(
+        self, changes: dict[str, Any], steering: Steering, expected: ActionKind
+    ) -> None:
+        assert next_action(self.chosen(**changes), steering, PAGE_SIZE).kind is expected
+
+    def test_a_cancellation_ends_its_recipients_first_and_then_the_rest(self) -> None:
+        state = self.chosen(open_pages={0: OpenPage(awaiting=2, ready=0)})
+        after = after_close(state, {S.CANCELLED: 6})
+        assert next_action(after, Steering(cancelled=True), PAGE_SIZE).kind is ActionKind.CLOSE
+
+    def test_it_is_chosen_once(self) -> None:
+        assert may_be_late(a_lane(next_page=1))
+        assert not may_be_late(self.chosen())
+        assert not may_be_late(a_lane(next_page=3))
+
+    def test_what_waits_for_a_reviewer_goes_before_the_next_page(self) -> None:
+        state = a_lane(next_page=2, open_pages={1: OpenPage(awaiting=3, ready=0)}, batches={0: 4})
+        assert next_page_reach(state, PAGE_SIZE) == 3 + 2
 
 
 class TestAfterSubmit:

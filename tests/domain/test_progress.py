@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from domain.alternative import Alternative, AlternativeAction
 from domain.campaign import CampaignInput, Lane
 from domain.compliance import ComplianceLevel
 from domain.cost import total
@@ -34,6 +35,7 @@ CAMPAIGN = CampaignInput(
     page_size=4,
     lanes=(Lane(account_id="acct_a", audience=9, pages=3), Lane(account_id="acct_b", audience=4, pages=1)),
 )
+LATE = Alternative(account_id="acct_a", action=AlternativeAction.SKIP, reason="deadline: …", recipients=1)
 STEP = FallbackStep(from_provider=Provider.AZURE, to="openai", reason=ProviderFault.TIMEOUT, purpose="plan")
 tallies = st.builds(
     lambda providers, steps, scored: Tally(
@@ -63,6 +65,7 @@ class TestClosingCheck:
         ("outcomes", "balanced"),
         [
             ({S.SENT: 2, S.SKIPPED: 1}, True),
+            ({S.SENT: 1, S.RECALLED: 2}, True),
             ({S.SENT: 2}, False),
             ({S.SENT: 3, S.FAILED: 1}, False),
             ({S.SENT: 3, S.QUEUED: 1}, False),
@@ -95,7 +98,8 @@ class TestProgress:
             update={
                 "next_page": 3,
                 "drafted": 8,
-                "counts": {S.SENT: 2, S.SKIPPED: 1},
+                "counts": {S.SENT: 2, S.SKIPPED: 1, S.RECALLED: 1},
+                "alternative": LATE,
                 "batches": {0: 2},
                 "open_pages": {
                     2: OpenPage(awaiting=1, ready=0, decision=decided),
@@ -109,10 +113,25 @@ class TestProgress:
 
     def test_every_figure_is_the_sum_over_the_accounts(self) -> None:
         shown = progress(CAMPAIGN, self.state())
-        figures = ("drafted", "awaiting_review", "queued", "sent", "failed", "skipped", "cancelled", "rejected")
+        figures = (
+            "drafted",
+            "awaiting_review",
+            "queued",
+            "sent",
+            "failed",
+            "skipped",
+            "cancelled",
+            "rejected",
+            "recalled",
+        )
         for figure in figures:
             assert getattr(shown, figure) == sum(getattr(account, figure) for account in shown.accounts)
         assert (shown.audience, shown.drafted, shown.awaiting_review, shown.queued, shown.sent) == (13, 8, 3, 2, 2)
+        assert shown.recalled == 1
+
+    def test_the_alternative_of_an_account_is_shown_with_its_reason(self) -> None:
+        shown = progress(CAMPAIGN, self.state())
+        assert [account.alternative for account in shown.accounts] == [LATE, None]
 
     def test_only_pages_that_nobody_decided_yet_are_pending(self) -> None:
         assert progress(CAMPAIGN, self.state()).pending_reviews == (PageKey(account_id="acct_a", page=1),)

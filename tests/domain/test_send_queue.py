@@ -1,9 +1,9 @@
-"""An account's queue against a plain model of it, and its single steps."""
+"""An account's queue against a plain model of it, and what arrives from outside."""
 
 from collections import Counter
 from collections.abc import Sequence
-from datetime import datetime, timedelta
-from uuid import UUID, uuid5
+from datetime import timedelta
+from uuid import UUID
 
 import pytest
 from hypothesis import settings
@@ -18,147 +18,137 @@ from hypothesis.stateful import (
 )
 
 from domain.delivery import TERMINAL, MessageStatus, Priority
+from domain.errors import RateLimitExceeded
+from domain.rate_limit import MessageType
+from domain.round import apply, start_round
 from domain.send_queue import (
-    ROUND_SIZE,
+    MAX_BATCHES,
+    MAX_DEPTH,
     Candidate,
     Deferred,
     DeliveryReport,
     EnqueueBatch,
     SendQueue,
     Settled,
-    apply,
-    candidates,
     drop,
-    dropped,
+    drop_message,
     enqueue,
-    next_wake,
+    ensure_room,
     recheck,
-    start_round,
+    wake,
 )
+from domain.turn import candidates, ending, next_wake, order, outlook, position
 from tests.domain.builders import NOW
+from tests.domain.queues import ACCOUNT, a_batch, a_queue, ids_of, message, plain_order
 
-ACCOUNT = "acct_luna"
 CAMPAIGNS = ("spring", "summer", "autumn")
-SOME = UUID(int=0)
-
-
-def message(campaign: str, batch: int, number: int) -> UUID:
-    return uuid5(SOME, f"{campaign}/{batch}/{number}")
-
-
-def a_batch(
-    campaign: str = "spring", batch: int = 0, size: int = 3, priority: Priority = Priority.MEDIUM
-) -> EnqueueBatch:
-    ids = tuple(message(campaign, batch, number) for number in range(size))
-    return EnqueueBatch(campaign_id=campaign, batch=batch, priority=priority, message_ids=ids)
-
-
-def a_queue(*batches: EnqueueBatch) -> SendQueue:
-    queue = SendQueue(account_id=ACCOUNT)
-    for batch in batches:
-        queue, _ = enqueue(queue, batch)
-    return queue
-
-
-def ids_of(chosen: Sequence[Candidate]) -> list[UUID]:
-    return [candidate.message_id for candidate in chosen]
-
-
-def settled(*ids: UUID, status: MessageStatus = MessageStatus.SENT) -> DeliveryReport:
-    return DeliveryReport(settled=tuple(Settled(message_id=key, status=status) for key in ids))
+WAITS = st.one_of(st.none(), st.integers(min_value=1, max_value=4_000).map(lambda s: timedelta(seconds=s)))
+MICROSECOND = timedelta(microseconds=1)
+LATER = timedelta(days=1)
 
 
 class QueueMachine(RuleBasedStateMachine):
-    """Batches, rounds and rechecks in any order; beside the queue, everything that is known about each message."""
+    """Arrivals, rounds and signals in any order; beside the queue, what must have become of each message."""
 
     @initialize()
     def start(self) -> None:
         self.queue = SendQueue(account_id=ACCOUNT)
         self.now = NOW
         self.requests: list[EnqueueBatch] = []
-        self.waiting: dict[UUID, tuple[int, int, int]] = {}
-        self.campaign: dict[UUID, str] = {}
-        self.due: dict[UUID, datetime] = {}
-        self.paused: set[str] = set()
-        self.throttled: datetime | None = None
+        self.batch_of: dict[UUID, EnqueueBatch] = {}
         self.ended: Counter[tuple[str, int, MessageStatus]] = Counter()
         self.told: Counter[tuple[str, int, MessageStatus]] = Counter()
+        self.sent = 0
         self.round: tuple[Candidate, ...] | None = None
-        self.rechecked: set[str] = set()
 
     @rule(
         campaign=st.sampled_from(CAMPAIGNS),
         size=st.integers(min_value=0, max_value=12),
         priority=st.sampled_from(Priority),
+        kind=st.sampled_from([MessageType.CUSTOM, MessageType.WELCOME]),
+        group=st.sampled_from(["", "", "direct"]),
+        starts_in=WAITS,
+        ends_in=WAITS,
+        reports=st.booleans(),
     )
-    def a_batch_arrives(self, campaign: str, size: int, priority: Priority) -> None:
-        number = len(self.requests)
-        request = a_batch(campaign, number, size, priority)
-        self.queue, answer = enqueue(self.queue, request)
+    def a_batch_arrives(
+        self,
+        campaign: str,
+        size: int,
+        priority: Priority,
+        kind: MessageType,
+        group: str,
+        starts_in: timedelta | None,
+        ends_in: timedelta | None,
+        reports: bool,
+    ) -> None:
+        request = a_batch(
+            campaign,
+            len(self.requests),
+            size,
+            priority,
+            message_type=kind,
+            group=group,
+            not_before=None if starts_in is None else self.now + starts_in,
+            expires_at=None if ends_in is None else self.now + ends_in,
+            reports=reports,
+        )
+        self.queue = enqueue(self.queue, request, self.now)
         self.requests.append(request)
-        for place, key in enumerate(request.message_ids):
-            self.waiting[key] = (priority.rank, number, place)
-            self.campaign[key] = campaign
-        if size:
-            last = self.waiting[request.message_ids[-1]]
-            assert answer.position == sum(order <= last for order in self.waiting.values())
+        self.batch_of |= dict.fromkeys(request.message_ids, request)
 
     @precondition(lambda self: self.requests)
     @rule(data=st.data())
     def a_batch_that_still_waits_arrives_again(self, data: st.DataObject) -> None:
         request = data.draw(st.sampled_from(self.requests))
-        if not any(key in self.waiting for key in request.message_ids):
-            return
-        again, _ = enqueue(self.queue, request)
-        assert again == self.queue
+        if any(key in self.batch_of for key in request.message_ids):
+            assert enqueue(self.queue, request, self.now) == self.queue
 
-    @rule(seconds=st.integers(min_value=0, max_value=300))
+    @rule(seconds=st.integers(min_value=0, max_value=2_000))
     def time_passes(self, seconds: int) -> None:
         self.now += timedelta(seconds=seconds)
 
     @precondition(lambda self: self.round is None)
     @rule()
     def a_round_starts(self) -> None:
-        self.queue = start_round(self.queue)
-        self.rechecked = set()
         self.round = candidates(self.queue, self.now)
+        self.queue = start_round(self.queue)
 
     @precondition(lambda self: self.round is not None)
     @rule(data=st.data())
     def the_round_reports(self, data: st.DataObject) -> None:
         assert self.round is not None
         report = data.draw(reports(self.round))
-        self.queue, receipts = apply(self.queue, report, self.now)
-        self._learn(report)
+        self.queue, receipts = apply(self.queue, report, self.now, self.round)
+        for end in report.settled:
+            batch = self.batch_of.pop(end.message_id)
+            self.sent += end.status is MessageStatus.SENT
+            if batch.reports:
+                self.ended[batch.campaign_id, batch.batch, end.status] += 1
         for campaign, receipt in receipts.items():
             assert receipt.account_id == ACCOUNT
-            for batch in receipt.batches:
-                for status, number in batch.counts.items():
+            for told in receipt.batches:
+                for status, number in told.counts.items():
                     assert number > 0
-                    self.told[campaign, batch.batch, status] += number
-            if campaign in {self.campaign[key] for key in self.waiting}:
-                assert (receipt.throttled_until, receipt.reason) == (self.throttled, report.reason)
+                    self.told[campaign, told.batch, status] += number
         self.round = None
 
-    def _learn(self, report: DeliveryReport) -> None:
-        for end in report.settled:
-            _, batch, _ = self.waiting.pop(end.message_id)
-            self.ended[self.campaign[end.message_id], batch, end.status] += 1
-            self.due.pop(end.message_id, None)
-        for wait in report.deferred:
-            if self.campaign[wait.message_id] in self.rechecked:
-                continue
-            self.due[wait.message_id] = self.now + timedelta(milliseconds=wait.delay_ms)
-        alive = {self.campaign[key] for key in self.waiting}
-        self.paused = (self.paused | (set(report.paused_campaigns) - self.rechecked)) & alive
-        self.throttled = self.now + timedelta(milliseconds=report.wait_ms) if report.wait_ms else None
+    @rule(campaign=st.sampled_from(CAMPAIGNS))
+    def a_campaign_is_resumed(self, campaign: str) -> None:
+        self.queue = recheck(self.queue, campaign)
 
     @rule(campaign=st.sampled_from(CAMPAIGNS))
-    def a_campaign_is_resumed_or_cancelled(self, campaign: str) -> None:
-        self.queue = recheck(self.queue, campaign)
-        self.paused.discard(campaign)
-        self.rechecked.add(campaign)
-        self.due = {key: due for key, due in self.due.items() if self.campaign[key] != campaign}
+    def a_campaign_is_cancelled(self, campaign: str) -> None:
+        self.queue = drop(self.queue, campaign)
+
+    @precondition(lambda self: self.batch_of)
+    @rule(data=st.data())
+    def a_message_is_cancelled(self, data: st.DataObject) -> None:
+        self.queue = drop_message(self.queue, data.draw(st.sampled_from(sorted(self.batch_of))))
+
+    @rule()
+    def the_account_changes(self) -> None:
+        self.queue = wake(self.queue)
 
     @rule()
     def the_workflow_continues_as_new(self) -> None:
@@ -167,39 +157,55 @@ class QueueMachine(RuleBasedStateMachine):
     @invariant()
     def no_message_is_lost_or_there_twice(self) -> None:
         held = Counter(key for batch in self.queue.batches for key in batch.message_ids)
-        assert held == Counter(self.waiting.keys())
-        assert self.queue.depth == len(self.waiting)
+        assert held == Counter(self.batch_of.keys())
+        assert self.queue.depth == len(self.batch_of)
 
     @invariant()
-    def candidates_are_exactly_the_first_that_may_go_in_order_of_priority_then_arrival(self) -> None:
-        free = [
-            key
-            for key in sorted(self.waiting, key=lambda key: self.waiting[key])
-            if self.campaign[key] not in self.paused and self.due.get(key, self.now) <= self.now
-        ]
+    def it_sends_what_may_go_in_the_order_of_service(self) -> None:
+        assert [key for _, key in order(self.queue, self.now, due_only=True)] == plain_order(self.queue, self.now)
+
+    @invariant()
+    def everything_is_either_to_be_ended_or_in_the_outlook(self) -> None:
+        seen = Counter(each.message_id for each in outlook(self.queue, self.now).messages)
+        at_once = wake(self.queue)
+        assert seen + Counter(ids_of(ending(at_once, self.now))) == Counter(self.batch_of.keys())
+
+    @invariant()
+    def a_wait_of_the_account_holds_back_nothing_but_sends(self) -> None:
         chosen = candidates(self.queue, self.now)
-        assert ids_of(chosen) == free[:ROUND_SIZE]
-        assert all(candidate.campaign_id == self.campaign[candidate.message_id] for candidate in chosen)
+        throttled = self.queue.throttled_until is not None and self.queue.throttled_until > self.now
+        ends = tuple(ending(self.queue, self.now))
+        assert chosen[: len(ends)] == ends
+        if self.queue.asleep or throttled:
+            assert chosen == ends
+
+    @invariant()
+    def it_wakes_at_the_first_moment_at_which_there_is_something_to_do(self) -> None:
+        due = next_wake(self.queue, self.now)
+        if due is None:
+            assert not candidates(self.queue, self.now)
+            assert not candidates(self.queue, self.now + LATER)
+        else:
+            assert due >= self.now
+            assert candidates(self.queue, due)
+            assert due == self.now or not candidates(self.queue, due - MICROSECOND)
+
+    @invariant()
+    def nobody_has_to_be_woken_but_for_a_pause(self) -> None:
+        parked = {batch.campaign_id for batch in self.queue.batches} <= self.queue.paused_campaigns
+        if self.batch_of and not parked and not self.queue.asleep:
+            assert next_wake(self.queue, self.now) is not None
 
     @invariant()
     def every_ended_message_was_told_once_to_its_campaign(self) -> None:
         assert self.told == self.ended
-
-    @invariant()
-    def it_wakes_at_the_first_moment_at_which_something_may_go(self) -> None:
-        dues = [self.due.get(key, self.now) for key in self.waiting if self.campaign[key] not in self.paused]
-        wake = next_wake(self.queue, self.now)
-        if not dues:
-            assert wake is None
-        else:
-            first = max(min(dues), self.now)
-            assert wake is not None
-            assert max(wake, self.now) == max(first, self.throttled or first)
+        assert self.queue.served == self.sent
 
     @invariant()
     def what_is_remembered_about_messages_does_not_outlive_them(self) -> None:
-        assert self.queue.not_before.keys() <= self.waiting.keys()
-        assert self.queue.paused_campaigns <= {self.campaign[key] for key in self.waiting}
+        alive = {batch.campaign_id for batch in self.batch_of.values()}
+        assert self.queue.not_before.keys() | self.queue.dropped_messages <= self.batch_of.keys()
+        assert self.queue.paused_campaigns | self.queue.dropped_campaigns <= alive
 
 
 @st.composite
@@ -222,34 +228,21 @@ def reports(draw: st.DrawFn, chosen: Sequence[Candidate]) -> DeliveryReport:
         settled=tuple(ended),
         deferred=tuple(waits),
         paused_campaigns=tuple(paused),
+        type_waits_ms=draw(st.sampled_from([{}, {}, {MessageType.CUSTOM: 90_000}])),
         wait_ms=wait_ms,
+        until_woken=draw(st.sampled_from([False, False, True])),
         reason="rate_limit:account" if wait_ms else "",
     )
 
 
 class TestAnyHistory:
     def test_no_message_is_lost_or_doubled_whatever_happens_in_whatever_order(self) -> None:
-        run_state_machine_as_test(QueueMachine, settings=settings(max_examples=60, stateful_step_count=25))
+        run_state_machine_as_test(QueueMachine, settings=settings(max_examples=80, stateful_step_count=25))
 
 
 class TestEnqueue:
-    def test_a_batch_goes_behind_its_own_priority_and_before_the_lower_ones(self) -> None:
-        queue = a_queue(
-            a_batch("spring", 0, 1, Priority.LOW),
-            a_batch("summer", 0, 1, Priority.HIGH),
-            a_batch("autumn", 0, 1, Priority.HIGH),
-            a_batch("spring", 1, 1, Priority.CRITICAL),
-        )
-        assert [(batch.campaign_id, batch.batch) for batch in queue.batches] == [
-            ("spring", 1),
-            ("summer", 0),
-            ("autumn", 0),
-            ("spring", 0),
-        ]
-
-    def test_the_answer_is_the_place_of_the_last_message(self) -> None:
-        _, answer = enqueue(a_queue(a_batch("spring"), a_batch("summer", priority=Priority.LOW)), a_batch("autumn"))
-        assert answer.position == 6
+    def test_a_batch_remembers_when_it_arrived(self) -> None:
+        assert [batch.arrived_at for batch in a_queue(a_batch()).batches] == [NOW]
 
     def test_an_empty_batch_takes_no_place(self) -> None:
         queue = a_queue(a_batch("spring", 0, size=0))
@@ -258,73 +251,69 @@ class TestEnqueue:
     def test_the_same_number_of_another_campaign_is_another_batch(self) -> None:
         assert a_queue(a_batch("spring"), a_batch("summer")).depth == 6
 
+    def test_the_place_is_that_of_the_last_message_in_the_order_of_service(self) -> None:
+        medium, low = a_batch("spring"), a_batch("summer", priority=Priority.LOW)
+        queue = a_queue(low, medium)
+        assert (position(queue, medium, NOW), position(queue, low, NOW)) == (3, 6)
 
-class TestCandidates:
-    def test_no_more_than_asked_for(self) -> None:
-        queue = a_queue(a_batch(size=30))
-        assert (len(candidates(queue, NOW)), len(candidates(queue, NOW, 1))) == (ROUND_SIZE, 1)
-
-    def test_a_message_is_due_at_its_moment_and_not_before(self) -> None:
-        queue = a_queue(a_batch(size=1))
-        waits = DeliveryReport(deferred=(Deferred(message_id=message("spring", 0, 0), delay_ms=1_000),))
-        queue, _ = apply(queue, waits, NOW)
-        assert not candidates(queue, NOW + timedelta(milliseconds=999))
-        assert candidates(queue, NOW + timedelta(milliseconds=1_000))
+    def test_what_does_not_wait_has_no_place(self) -> None:
+        assert position(a_queue(a_batch("spring")), a_batch("summer"), NOW) == 0
 
 
-class TestApply:
-    def test_a_campaign_that_was_resumed_during_the_round_is_not_parked_by_what_the_round_saw(self) -> None:
-        queue = recheck(start_round(a_queue(a_batch("spring"))), "spring")
-        queue, _ = apply(queue, DeliveryReport(paused_campaigns=("spring",)), NOW)
-        assert len(candidates(queue, NOW)) == 3
+class TestRoom:
+    def test_the_last_place_is_given_and_not_one_more(self) -> None:
+        queue = a_queue(a_batch(size=MAX_DEPTH - 1))
+        ensure_room(queue, a_batch("summer", size=1))
+        with pytest.raises(RateLimitExceeded, match="9999 messages in 1 batches") as refused:
+            ensure_room(queue, a_batch("summer", size=2))
+        assert refused.value.retry_after_s == 60
 
-    def test_a_recheck_before_the_round_does_not_hide_a_pause_that_the_round_saw(self) -> None:
-        queue = start_round(recheck(a_queue(a_batch("spring")), "spring"))
-        queue, _ = apply(queue, DeliveryReport(paused_campaigns=("spring",)), NOW)
-        assert not candidates(queue, NOW)
+    def test_single_messages_count_by_what_they_take(self) -> None:
+        queue = a_queue(*(a_batch("direct", number, size=1) for number in range(MAX_BATCHES)))
+        with pytest.raises(RateLimitExceeded):
+            ensure_room(queue, a_batch("summer", size=1))
 
-    def test_a_message_that_ended_twice_is_counted_once(self) -> None:
-        report = settled(message("spring", 0, 0))
-        queue, first = apply(a_queue(a_batch("spring")), report, NOW)
-        again, second = apply(queue, report, NOW)
-        assert first["spring"].batches[0].counts == {MessageStatus.SENT: 1}
-        assert (again.depth, second) == (2, {})
+    def test_a_repeated_batch_is_welcome_in_a_full_queue(self) -> None:
+        request = a_batch(size=MAX_DEPTH)
+        ensure_room(a_queue(request), request)
 
-    def test_a_campaign_that_has_nothing_left_is_not_told_that_the_account_waits(self) -> None:
-        ids = [message("spring", 0, number) for number in range(3)]
-        report = settled(*ids).model_copy(update={"wait_ms": 60_000, "reason": "rate_limit:account"})
-        queue, receipts = apply(a_queue(a_batch("spring"), a_batch("summer")), report, NOW)
-        assert (receipts["spring"].throttled_until, receipts["spring"].reason) == (None, "")
-        assert (queue.throttled_until, queue.reason) == (NOW + timedelta(minutes=1), "rate_limit:account")
-
-    def test_the_next_round_lifts_the_throttle(self) -> None:
-        queue, _ = apply(a_queue(a_batch()), DeliveryReport(wait_ms=60_000, reason="rate_limit:account"), NOW)
-        queue, _ = apply(queue, DeliveryReport(), NOW)
-        assert (queue.throttled_until, queue.reason) == (None, "")
-
-
-class TestNextWake:
-    def test_an_empty_queue_waits_for_something_new(self) -> None:
-        assert next_wake(SendQueue(account_id=ACCOUNT), NOW) is None
-
-    def test_a_parked_campaign_waits_for_something_new(self) -> None:
-        queue, _ = apply(a_queue(a_batch("spring")), DeliveryReport(paused_campaigns=("spring",)), NOW)
-        assert next_wake(queue, NOW) is None
-
-    @pytest.mark.parametrize(("wait_ms", "expected_s"), [(0, 5), (2_000, 5), (60_000, 60)])
-    def test_a_waiting_message_wakes_it_unless_the_account_waits_longer(self, wait_ms: int, expected_s: int) -> None:
-        waits = DeliveryReport(
-            deferred=(Deferred(message_id=message("spring", 0, 0), delay_ms=5_000),), wait_ms=wait_ms
+    def test_a_full_queue_is_one_payload_in_the_worst_case(self) -> None:
+        in_each = MAX_DEPTH // MAX_BATCHES
+        batches = [
+            a_batch(
+                f"{number:036}",
+                number,
+                in_each,
+                group=f"{number:036}",
+                expires_at=NOW + LATER,
+                not_before=NOW,
+                message_type=MessageType.PROMOTIONAL,
+            )
+            for number in range(MAX_BATCHES)
+        ]
+        queue = a_queue(*batches)
+        waits = [
+            Deferred(message_id=key, delay_ms=3_600_001 + number)
+            for number, key in enumerate(key for batch in batches for key in batch.message_ids)
+        ]
+        queue, _ = apply(queue, DeliveryReport(deferred=tuple(waits)), NOW + MICROSECOND)
+        everywhere = frozenset(batch.campaign_id for batch in batches)
+        queue = queue.model_copy(
+            update={
+                "paused_campaigns": everywhere,
+                "rechecked": everywhere,
+                "turns": {batch.flow: number for number, batch in enumerate(queue.batches)},
+            }
         )
-        queue, _ = apply(a_queue(a_batch("spring", size=1)), waits, NOW)
-        assert next_wake(queue, NOW) == NOW + timedelta(seconds=expected_s)
+        assert len(queue.not_before) == MAX_DEPTH
+        assert len(queue.model_dump_json(by_alias=True)) < 2 * 1024 * 1024 * 0.9
 
 
 class TestDrop:
     def test_a_cancelled_campaign_is_ended_before_everything_else_and_despite_the_throttle(self) -> None:
         queue = a_queue(a_batch("spring", priority=Priority.CRITICAL), a_batch("autumn"))
         queue = drop(queue.model_copy(update={"throttled_until": NOW + timedelta(minutes=1)}), "autumn")
-        assert {candidate.campaign_id for candidate in dropped(queue, NOW)} == {"autumn"}
+        assert {candidate.campaign_id for candidate in candidates(queue, NOW)} == {"autumn"}
         assert next_wake(queue, NOW) == NOW
 
     def test_a_campaign_that_has_nothing_here_changes_nothing(self) -> None:
@@ -334,9 +323,79 @@ class TestDrop:
     def test_it_is_forgotten_when_its_messages_have_ended(self) -> None:
         queue = drop(a_queue(a_batch("spring"), a_batch("autumn")), "autumn")
         ended = tuple(
-            Settled(message_id=candidate.message_id, status=MessageStatus.CANCELLED)
-            for candidate in dropped(queue, NOW)
+            Settled(message_id=candidate.message_id, status=MessageStatus.CANCELLED) for candidate in ending(queue, NOW)
         )
         after, _ = apply(queue, DeliveryReport(settled=ended), NOW)
         assert after.dropped_campaigns == frozenset()
-        assert dropped(after, NOW) == ()
+        assert not tuple(ending(after, NOW))
+
+
+class TestDropMessage:
+    def test_one_message_is_settled_at_once_and_the_others_stay(self) -> None:
+        queue = a_queue(a_batch()).model_copy(update={"asleep": True})
+        queue = drop_message(queue, message("spring", 0, 1))
+        assert ids_of(candidates(queue, NOW)) == [message("spring", 0, 1)]
+        assert message("spring", 0, 1) not in [key for _, key in order(queue, NOW)]
+
+    def test_a_message_that_is_not_here_changes_nothing(self) -> None:
+        queue = a_queue(a_batch("spring"))
+        assert drop_message(queue, message("autumn", 0, 0)) == queue
+
+    def test_a_round_that_postponed_it_meanwhile_does_not_keep_it_for_long(self) -> None:
+        key = message("spring", 0, 0)
+        queue = drop_message(start_round(a_queue(a_batch(size=1))), key)
+        waits = DeliveryReport(deferred=(Deferred(message_id=key, delay_ms=3_600_000),))
+        queue, _ = apply(queue, waits, NOW)
+        assert next_wake(queue, NOW) == NOW + timedelta(seconds=5)
+
+
+class TestWake:
+    def test_everything_that_waited_may_go(self) -> None:
+        first, second = a_batch("spring"), a_batch("summer")
+        queue, _ = apply(
+            a_queue(first, second),
+            DeliveryReport(
+                deferred=(Deferred(message_id=message("summer", 0, 0), delay_ms=60_000),),
+                paused_campaigns=("spring",),
+                type_waits_ms={MessageType.CUSTOM: 60_000},
+                until_woken=True,
+                reason="account:paused",
+            ),
+            NOW,
+        )
+        assert candidates(queue, NOW) == ()
+        woken = wake(queue)
+        assert len(candidates(woken, NOW)) == 6
+        assert outlook(woken, NOW).reason == ""
+
+    def test_a_moment_set_by_the_caller_stays(self) -> None:
+        tomorrow = NOW + LATER
+        queue = wake(a_queue(a_batch(not_before=tomorrow)))
+        assert (candidates(queue, NOW), next_wake(queue, NOW)) == ((), tomorrow)
+
+    def test_what_a_round_saw_before_is_out_of_date(self) -> None:
+        queue = wake(start_round(a_queue(a_batch("spring"))))
+        seen = DeliveryReport(
+            deferred=(Deferred(message_id=message("spring", 0, 0), delay_ms=60_000),),
+            paused_campaigns=("spring",),
+            type_waits_ms={MessageType.CUSTOM: 60_000},
+            wait_ms=60_000,
+            until_woken=True,
+        )
+        queue, _ = apply(queue, seen, NOW)
+        assert len(candidates(queue, NOW)) == 3
+
+    def test_the_round_after_that_counts_again(self) -> None:
+        queue, _ = apply(wake(start_round(a_queue(a_batch()))), DeliveryReport(until_woken=True), NOW)
+        queue, _ = apply(start_round(queue), DeliveryReport(until_woken=True), NOW)
+        assert candidates(queue, NOW) == ()
+
+
+class TestRecheck:
+    def test_a_resumed_campaign_rouses_a_queue_that_sleeps(self) -> None:
+        queue, _ = apply(a_queue(a_batch("spring")), DeliveryReport(until_woken=True), NOW)
+        assert len(candidates(recheck(queue, "spring"), NOW)) == 3
+
+    def test_it_does_not_lift_a_limit(self) -> None:
+        queue, _ = apply(a_queue(a_batch("spring")), DeliveryReport(wait_ms=60_000), NOW)
+        assert next_wake(recheck(queue, "spring"), NOW) == NOW + timedelta(minutes=1)

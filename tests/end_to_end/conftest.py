@@ -54,7 +54,11 @@ class Product:
             answer.raise_for_status()
         body = {
             "type": "campaign_execution",
-            "onlyFansContext": {"accountId": accounts[0], "complianceLevel": "relaxed"},
+            "onlyFansContext": {
+                "accountId": accounts[0],
+                "messageType": "promotional",
+                "complianceLevel": "relaxed",
+            },
             "brief": "A warm hello for spring.",
             "audience": [
                 {"recipientId": str(2000 + number), "name": f"Noor{number}", "accountId": account}

@@ -26,6 +26,7 @@ from onlyfansapi import (
     UnprocessableEntityError,
 )
 
+from local.faults import FaultBook, FaultRule
 from local.onlyfans.book import max_in_window
 from tests.local import Simulator, running
 
@@ -258,6 +259,13 @@ class TestChats:
         report = (await gateway.get("report"))["accounts"][ACCOUNT]
         assert (report["accepted"], report["mass_messages"], report["mass_recipients"]) == (0, 2, 3)
 
+    async def test_a_mass_message_is_sent_once_a_key(self, gateway: Simulator, sdk: AsyncOnlyFansAPI) -> None:
+        for _ in range(2):
+            await sdk.mass_messaging.send(ACCOUNT, text="All", user_ids=[CHAT], extra_headers={"Idempotency-Key": "m"})
+        [mass] = (await gateway.get("messages", account=ACCOUNT))["mass_messages"]
+        assert mass["idempotency_key"] == "m"
+        assert list(mass["copies"]) == [CHAT]
+
     async def test_fans_come_in_pages(self, gateway: Simulator, sdk: AsyncOnlyFansAPI) -> None:
         fan = {"id": 99, "name": "Zed", "subscribedOnData": {"totalSumm": 1_000_000}}
         await gateway.post("fans", {"account": ACCOUNT, "count": 24, "fans": [fan]})
@@ -356,6 +364,38 @@ class TestFaults:
         assert first == await draws()
         assert 0 < sum(first) < 20
 
+    def test_several_probable_faults_are_independent(self) -> None:
+        draws, probability, kinds = 4_000, 0.1, ("a", "b", "c", "d")
+
+        def fired(seeds: tuple[int, ...]) -> list[str | None]:
+            book: FaultBook[FaultRule] = FaultBook()
+            for kind, seed in zip(kinds, seeds, strict=True):
+                book.add(FaultRule(kind=kind, probability=probability, seed=seed))
+            strikes = [book.strike(lambda _rule: True) for _ in range(draws)]
+            return [strike.rule.kind if strike.rule else None for strike in strikes]
+
+        alike, different = fired((1, 1, 1, 1)), fired((1, 2, 3, 4))
+        assert alike != different
+        for outcome in (alike, different):
+            left = float(draws)
+            for kind in kinds:
+                # A rule is asked only when none before it struck; five standard deviations of what is left.
+                expected = left * probability
+                assert abs(outcome.count(kind) - expected) < 5 * (expected * (1 - probability)) ** 0.5
+                left -= outcome.count(kind)
+
+    async def test_several_probable_faults_are_in_force_at_once(self, gateway: Simulator) -> None:
+        await gateway.fault("server_error", probability=0.3, seed=1)
+        await gateway.fault("rate_limited", probability=0.3, seed=2)
+        headers = {"Authorization": "Bearer key"}
+        path = f"/api/{ACCOUNT}/chats/{CHAT}/messages"
+        statuses = [
+            (await gateway.http.post(path, json={"text": "Hello"}, headers=headers)).status_code for _ in range(60)
+        ]
+        assert set(statuses) == {200, 429, 503}
+        fired = [rule["fired"] for rule in (await gateway.get("faults"))["faults"]]
+        assert fired == [statuses.count(503), statuses.count(429)]
+
     async def test_the_platform_can_enforce_a_limit(self, gateway: Simulator, sdk: AsyncOnlyFansAPI) -> None:
         await gateway.post("limits", {"per_minute": 2})
         await send(sdk)
@@ -377,6 +417,54 @@ class TestBook:
         assert (await gateway.get("report", window=60))["accounts"][ACCOUNT]["max_in_window"] == 3
         assert (await gateway.get("report", window=15))["accounts"][ACCOUNT]["max_in_window"] == 2
         assert (await gateway.get("report", window=120))["accounts"][ACCOUNT]["max_in_window"] == 4
+
+    async def test_one_report_tells_of_several_windows_in_every_layer(
+        self, gateway: Simulator, sdk: AsyncOnlyFansAPI
+    ) -> None:
+        for pause_s, account, chat in (
+            (0, ACCOUNT, "1"),
+            (0, ACCOUNT, "2"),
+            (30, ACCOUNT, "1"),
+            (0, "acct_two", "1"),
+            (50, "acct_two", "1"),
+        ):
+            await gateway.post("clock", {"advance_s": pause_s})
+            await send(sdk, f"after {pause_s}", account=account, chat_id=chat)
+        report = await gateway.get("report", window=[20, 60, 120])
+        assert (report["window"], report["windows"]) == (20, [20, 60, 120])
+        assert report["accounts"][ACCOUNT]["max_in_window"] == 2
+        assert report["accounts"][ACCOUNT]["max_in_windows"] == [2, 3, 3]
+        assert report["accounts"]["acct_two"]["max_in_windows"] == [1, 2, 2]
+        assert report["recipients"] == {"count": 3, "max_in_windows": [1, 2, 2]}
+        assert report["totals"]["max_in_windows"] == [2, 4, 5]
+        assert await gateway.get("accepted") == {"accepted": 5}
+
+    async def test_a_window_without_length_is_refused(self, gateway: Simulator) -> None:
+        assert (await gateway.http.get("/_control/report", params={"window": [60, 0]})).status_code == 422
+
+    async def test_it_knows_who_got_what_and_what_was_taken_back(
+        self, gateway: Simulator, sdk: AsyncOnlyFansAPI
+    ) -> None:
+        own = await send(sdk, "For you", key="k")
+        await sdk.mass_messaging.send(ACCOUNT, text="For all", user_ids=[CHAT, "4712"])
+        await sdk.mass_messaging.send(ACCOUNT, text="Later", user_ids=["4713"], save_for_later=True)
+        await sdk.chats.messages.delete(str(own), account=ACCOUNT, chat_id=CHAT)
+        received = (await gateway.get("received", account=ACCOUNT))["received"][ACCOUNT]
+        assert {
+            chat: [(copy["text"], copy["mass"], copy["unsent"]) for copy in copies] for chat, copies in received.items()
+        } == {CHAT: [("For you", False, True), ("For all", True, False)], "4712": [("For all", True, False)]}
+        book = await gateway.get("messages", account=ACCOUNT)
+        assert [(message["idempotency_key"], message["unsent"]) for message in book["messages"]] == [("k", True)]
+        assert [list(mass["copies"]) for mass in book["mass_messages"]] == [[CHAT, "4712"], ["4713"]]
+        assert (await gateway.get("report"))["totals"]["unsent"] == 1
+
+    async def test_two_mass_messages_with_one_text_are_duplicates(
+        self, gateway: Simulator, sdk: AsyncOnlyFansAPI
+    ) -> None:
+        for key in ("a", "b"):
+            await sdk.mass_messaging.send(ACCOUNT, text="All", user_ids=[CHAT], extra_headers={"Idempotency-Key": key})
+        totals = (await gateway.get("report"))["totals"]
+        assert (totals["accepted"], totals["duplicate_count"]) == (0, 1)
 
     async def test_the_same_text_twice_is_a_duplicate(self, gateway: Simulator, sdk: AsyncOnlyFansAPI) -> None:
         ids = [await send(sdk, key="a"), await send(sdk, key="b")]

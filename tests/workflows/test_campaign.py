@@ -6,7 +6,9 @@ import pytest
 from temporalio.client import WorkflowExecutionStatus, WorkflowFailureError
 from temporalio.exceptions import ApplicationError
 
+from activities.campaign import StatusChange
 from adapters.bootstrap import open_tables
+from domain.alert import AlertKind, Severity
 from domain.campaign import CampaignStatus, ControlRequest
 from domain.delivery import MessageStatus, send_queue_id
 from domain.provider import Provider, ProviderUsed
@@ -60,6 +62,27 @@ class TestACampaign:
         assert await launcher.counts(record) == {MessageStatus.SENT: 34}
         assert (await launcher.onlyfans.get("report"))["totals"]["duplicate_count"] == 0
 
+    async def test_the_result_says_how_much_the_tightest_account_may_still_send(self, live: Launcher) -> None:
+        _, handle = await live.campaign(6, 2)
+        limit = (await handle.result()).rate_limit_status
+        assert limit is not None
+        assert (limit.remaining, limit.throttled, limit.reset_time) == (4, False, None)
+
+    @pytest.mark.parametrize(("priority", "key"), [("critical", 1), ("high", 2), ("medium", 3), ("low", 4)])
+    async def test_owners_take_turns_in_drafting_and_urgent_campaigns_go_first(
+        self, live: Launcher, priority: str, key: int
+    ) -> None:
+        record, handle = await live.campaign(1, priority=priority)
+        await handle.result()
+        scheduled = [
+            event.activity_task_scheduled_event_attributes
+            for event in (await handle.fetch_history()).events
+            if event.HasField("activity_task_scheduled_event_attributes")
+        ]
+        drafting = [task.priority for task in scheduled if task.activity_type.name.startswith("provider.")]
+        assert len(drafting) == 2
+        assert {(each.priority_key, each.fairness_key) for each in drafting} == {(key, record.owner)}
+
 
 class TestSteering:
     async def test_a_pause_stops_sending_and_a_resume_goes_on(self, launcher: Launcher) -> None:
@@ -75,6 +98,24 @@ class TestSteering:
         result = await handle.result()
         assert result.outcomes == {MessageStatus.SENT: 12}
         assert await launcher.counts(record) == {MessageStatus.SENT: 12}
+
+    async def test_each_change_of_the_status_is_newer_than_the_one_before(self, launcher: Launcher) -> None:
+        with launcher.env.auto_time_skipping_disabled():
+            _, handle = await launcher.campaign(8, compliance="strict")
+            await progress_until(handle, lambda seen: seen.awaiting_review == 8)
+            for signal, status in (("pause", CampaignStatus.PAUSED), ("resume", CampaignStatus.RUNNING)) * 2:
+                await handle.signal(signal)
+                await progress_until(handle, lambda seen, status=status: seen.status is status)
+            history = await handle.fetch_history()
+            await handle.terminate()
+        inputs = [
+            event.activity_task_scheduled_event_attributes.input.payloads[0].data
+            for event in history.events
+            if event.activity_task_scheduled_event_attributes.activity_type.name == "campaign.set_status"
+        ]
+        revisions = [StatusChange.model_validate_json(data).revision or 0 for data in inputs]
+        assert len(revisions) == 5
+        assert revisions == sorted(set(revisions))
 
     async def test_a_pause_before_the_first_message_holds_everything_back(self, launcher: Launcher) -> None:
         record, handle = await launcher.campaign(7)
@@ -229,6 +270,10 @@ class TestFailures:
         stored = await launcher.ports.campaigns.get(record.campaign_id)
         assert stored is not None
         assert (stored.status, stored.status_reason) == (CampaignStatus.FAILED, "closing_identity_violated")
+        raised = await launcher.ports.alerts.since(stored.created_at)
+        [alert] = [alert for alert in raised if alert.kind is AlertKind.CLOSING_IDENTITY_VIOLATED]
+        assert record.campaign_id in alert.detail
+        assert alert.severity is Severity.CRITICAL
 
     async def test_messages_of_a_terminated_queue_are_brought_back(self, launcher: Launcher) -> None:
         with launcher.env.auto_time_skipping_disabled():

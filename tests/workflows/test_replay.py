@@ -2,9 +2,9 @@
 
 import pytest
 from temporalio.client import WorkflowHistory
-from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.worker import Replayer
 
+from adapters.payload import DATA_CONVERTER
 from adapters.trace import TraceInterceptor
 from tests.record_histories import HISTORIES
 from worker import WORKFLOWS
@@ -14,7 +14,7 @@ STORED = [WorkflowHistory.from_json(path.stem, path.read_text()) for path in sor
 
 @pytest.mark.parametrize("history", STORED, ids=lambda history: history.workflow_id)
 async def test_a_stored_history_replays(history: WorkflowHistory) -> None:
-    replayer = Replayer(workflows=WORKFLOWS, data_converter=pydantic_data_converter, interceptors=[TraceInterceptor()])
+    replayer = Replayer(workflows=WORKFLOWS, data_converter=DATA_CONVERTER, interceptors=[TraceInterceptor()])
     result = await replayer.replay_workflow(history, raise_on_replay_failure=False)
     assert result.replay_failure is None
 
@@ -25,4 +25,5 @@ def test_every_workflow_has_a_stored_history() -> None:
         "CampaignWorkflow",
         "SendQueueWorkflow",
         "GenerationWorkflow",
+        "RecallWorkflow",
     }

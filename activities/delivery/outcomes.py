@@ -1,0 +1,131 @@
+"""What became of attempts: stored together, slots given back or confirmed, open ones looked for in the chat."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from time import monotonic
+
+from temporalio import activity
+
+from activities.delivery.events import PlatformEvents
+from activities.delivery.findings import Findings
+from activities.delivery.ports import DeliveryPorts, Granted
+from domain.delivery import Attempt, Delivered, Message, MessageStatus, Outcome
+from domain.errors import DependencyUnavailable, GatewayError, GatewayFault
+from domain.rate_limit import Lease, Slot
+
+FLUSH_AFTER_S = 1.0
+"""Outcomes are stored together, but not later than this."""
+
+STORE_AWAY_WAIT_MS = 5_000
+
+UNREADABLE = frozenset({GatewayFault.RECIPIENT_NOT_FOUND, GatewayFault.INVALID_REQUEST, GatewayFault.BANNED_WORDS})
+"""Answers to reading a chat that will not change by asking again."""
+
+
+class Outcomes:
+    """The outcomes of one round."""
+
+    def __init__(self, ports: DeliveryPorts, found: Findings, events: PlatformEvents) -> None:
+        self._ports = ports
+        self._found = found
+        self._events = events
+        self._open: list[Outcome] = []
+        self._flush_at = 0.0
+
+    async def read_back(self, message: Message) -> bool:
+        """Look for an open message in its chat; whether that told what to do with it."""
+        try:
+            delivered = await self._ports.gateway.find_sent(
+                account_id=message.account_id,
+                recipient_id=message.recipient_id,
+                text=message.text,
+                since=message.first_attempt_at or message.updated_at,
+            )
+        except GatewayError as error:
+            if error.fault in UNREADABLE:
+                # The chat is gone: what became of the message can't be learnt any more.
+                await self.fail(message, f"outcome_unknown:{error.fault}")
+            else:
+                self._found.defer(message.message_id, STORE_AWAY_WAIT_MS, f"gateway:{error.fault}")
+            return True
+        if delivered is None:
+            return False
+        await self._ports.messages.settle([_outcome(message, MessageStatus.SENT, delivered=delivered)])
+        self._found.settle(message.message_id, MessageStatus.SENT)
+        return True
+
+    async def fail(self, message: Message, reason: str) -> None:
+        await self._ports.messages.settle([_outcome(message, MessageStatus.FAILED, reason=reason)])
+        self._found.settle(message.message_id, MessageStatus.FAILED)
+        await self._events.dead_letter(message, reason)
+
+    async def give_back(self, batch: Sequence[Granted]) -> None:
+        """These were marked and not sent."""
+        for granted in batch:
+            await self.release(granted.lease)
+            message = granted.message
+            if message.status is MessageStatus.QUEUED:
+                await self.record(granted, MessageStatus.QUEUED, reason=message.reason, attempts=message.attempts)
+        await self.flush()
+
+    async def record(
+        self,
+        granted: Granted,
+        status: MessageStatus,
+        *,
+        reason: str = "",
+        delivered: Delivered | None = None,
+        attempts: int | None = None,
+    ) -> None:
+        if not self._open:
+            self._flush_at = monotonic() + FLUSH_AFTER_S
+        self._open.append(
+            Outcome(
+                attempt=granted.attempt,
+                status=status,
+                reason=reason,
+                delivered=delivered,
+                attempts=granted.message.attempts + 1 if attempts is None else attempts,
+                at=datetime.now(UTC),
+            )
+        )
+        if monotonic() >= self._flush_at:
+            await self.flush()
+
+    async def flush(self) -> None:
+        if self._open:
+            await self._ports.messages.settle(self._open)
+            self._open = []
+
+    async def confirm(self, lease: Lease) -> None:
+        try:
+            await self._ports.limiter.confirm(lease)
+        except DependencyUnavailable:
+            # The slot counts to the end of its lease: later than it must, never earlier.
+            activity.logger.warning("limiter unavailable: a slot keeps its lease")
+
+    async def release(self, lease: Lease) -> None:
+        try:
+            await self._ports.limiter.release(lease)
+        except DependencyUnavailable:
+            activity.logger.warning("limiter unavailable: a slot keeps its lease")
+
+    async def unsent(self, message: Message, reason: str) -> None:
+        """The attempt that the store has is known to have sent nothing."""
+        await self._ports.messages.settle([_outcome(message, MessageStatus.QUEUED, reason=reason)])
+
+
+def _outcome(
+    message: Message, status: MessageStatus, *, reason: str = "", delivered: Delivered | None = None
+) -> Outcome:
+    """The outcome of the attempt that the store already has."""
+    before = message.model_copy(update={"attempts": message.attempts - 1})
+    slot = Slot(lease_id="", account_id=message.account_id, message_type=message.message_type, counts_at_us=0)
+    return Outcome(
+        attempt=Attempt(message=before, slot=slot),
+        status=status,
+        reason=reason,
+        delivered=delivered,
+        attempts=message.attempts,
+        at=datetime.now(UTC),
+    )

@@ -1,0 +1,43 @@
+"""What sending needs, and a message that has a slot."""
+
+from dataclasses import dataclass
+
+from domain.delivery import Attempt, Message
+from domain.ports import AccountStore, Alerts, DeliveryGate, Gateway, Limiter, MessageStore
+from domain.rate_limit import Lease, LimitPolicy, Slot
+
+
+@dataclass(frozen=True)
+class DeliveryPorts:
+    """What sending needs. ``lease_ms``: how long a slot counts when an outcome never becomes known."""
+
+    messages: MessageStore
+    gate: DeliveryGate
+    accounts: AccountStore
+    limiter: Limiter
+    gateway: Gateway
+    alerts: Alerts
+    policy: LimitPolicy
+    lease_ms: int
+    send_timeout_s: float
+
+
+@dataclass(frozen=True)
+class Granted:
+    """A message with its slot; ``until``: the moment (monotonic, s) at which a call for it has to be over."""
+
+    message: Message
+    lease: Lease
+    until: float
+
+    @property
+    def attempt(self) -> Attempt:
+        """What the store keeps of it."""
+        slot = Slot(
+            lease_id=self.lease.lease_id,
+            account_id=self.message.account_id,
+            message_type=self.message.message_type,
+            recipient_id=self.message.recipient_id,
+            counts_at_us=self.lease.expires_at_us,
+        )
+        return Attempt(message=self.message, slot=slot)

@@ -1,0 +1,101 @@
+"""What operators set for accounts, and the last look before a send, in DynamoDB.
+
+An item keeps what is in force; one more for each revision keeps who made the change, when and why.
+"""
+
+from collections.abc import Sequence
+from typing import Literal, TypeVar
+
+from adapters.campaign import record_key
+from adapters.dynamodb import Dynamo, Item, from_item, to_item, value
+from domain.campaign import CampaignRecord
+from domain.delivery import AccountControl
+from domain.ports import GateState
+from domain.rate_limit import AccountLimits
+
+_Kind = Literal["control", "limits"]
+_Setting = TypeVar("_Setting", AccountControl, AccountLimits)
+
+
+class DynamoAccounts:
+    """``domain.ports.AccountStore`` and ``domain.ports.DeliveryGate``; an account without items has the defaults."""
+
+    def __init__(self, dynamo: Dynamo) -> None:
+        self._dynamo = dynamo
+        self._table = dynamo.table("accounts")
+
+    async def control(self, account_id: str) -> AccountControl:
+        item = await self._dynamo.get("accounts", _key(account_id, "control"))
+        return _or_default(AccountControl, account_id, item)
+
+    async def put_control(self, control: AccountControl) -> bool:
+        return await self._put("control", control)
+
+    async def limits(self, account_id: str) -> AccountLimits:
+        item = await self._dynamo.get("accounts", _key(account_id, "limits"))
+        return _or_default(AccountLimits, account_id, item)
+
+    async def put_limits(self, limits: AccountLimits) -> bool:
+        return await self._put("limits", limits)
+
+    async def limits_history(self, account_id: str, *, limit: int) -> Sequence[AccountLimits]:
+        found: list[AccountLimits] = []
+        async for item in self._dynamo.query(
+            TableName=self._table,
+            KeyConditionExpression="accountId = :account AND begins_with(#item, :history)",
+            ExpressionAttributeNames={"#item": "item"},
+            ExpressionAttributeValues={":account": value(account_id), ":history": value("limits#")},
+            ScanIndexForward=False,
+            ConsistentRead=True,
+            Limit=limit,
+        ):
+            found.append(from_item(AccountLimits, item))
+            if len(found) == limit:
+                break
+        return found
+
+    async def read(self, account_id: str, campaign_ids: Sequence[str]) -> GateState:
+        """One call for up to 98 campaigns."""
+        found = await self._dynamo.batch_get_across(
+            [
+                ("accounts", _key(account_id, "control")),
+                ("accounts", _key(account_id, "limits")),
+                *(("campaigns", record_key(campaign_id)) for campaign_id in dict.fromkeys(campaign_ids)),
+            ]
+        )
+        settings = {item["item"]["S"]: item for item in found.get("accounts", [])}
+        records = [from_item(CampaignRecord, item) for item in found.get("campaigns", [])]
+        return GateState(
+            control=_or_default(AccountControl, account_id, settings.get("control")),
+            limits=_or_default(AccountLimits, account_id, settings.get("limits")),
+            campaigns={record.campaign_id: record for record in records},
+        )
+
+    async def _put(self, kind: _Kind, setting: AccountControl | AccountLimits) -> bool:
+        in_force = {
+            "Put": {
+                "TableName": self._table,
+                "Item": to_item(setting, item=kind),
+                **_follows(setting.revision),
+            }
+        }
+        history = {"Put": {"TableName": self._table, "Item": to_item(setting, item=f"{kind}#{setting.revision:010d}")}}
+        return bool(await self._dynamo.transact_each({kind: [in_force, history]}))
+
+
+def _follows(revision: int) -> Item:
+    """The condition that the stored revision is the one before."""
+    if revision == 1:
+        return {"ConditionExpression": "attribute_not_exists(accountId)"}
+    return {
+        "ConditionExpression": "revision = :before",
+        "ExpressionAttributeValues": {":before": value(revision - 1)},
+    }
+
+
+def _key(account_id: str, item: str) -> Item:
+    return {"accountId": value(account_id), "item": value(item)}
+
+
+def _or_default(model: type[_Setting], account_id: str, item: Item | None) -> _Setting:
+    return model(account_id=account_id) if item is None else from_item(model, item)

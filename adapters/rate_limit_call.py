@@ -1,0 +1,153 @@
+"""What the limiter's scripts are given: keys and arguments, worked out from windows, leases and stored slots.
+
+Every key of an account carries the hash tag ``{account}``, every key of the system layer ``{system}``, so that a
+script finds all of its keys in one slot of a cluster. A scope is what has an index of its own: an account, or the
+system layer.
+"""
+
+from collections.abc import Iterable, Sequence
+from json import dumps
+from struct import pack
+from typing import Any, NamedTuple
+
+from domain.rate_limit import SYSTEM_SUBJECT, Lease, Slot, Window
+
+_US = 1_000_000
+_RECIPIENT = "recipient"
+
+Argument = str | int | bytes
+
+
+class Subject(NamedTuple):
+    """One log of grants as a call needs it: complete for ``span_us``."""
+
+    name: str
+    span_us: int
+
+
+class Call(NamedTuple):
+    """What one script decides at once: windows, the logs that they look at, and perhaps the account's hold.
+
+    ``plan`` is what ``read_plan`` of the scripts expects. Numbers go in one packed argument, because the client spends
+    more time on thirty arguments than Redis on the whole decision.
+    """
+
+    windows: Sequence[Window]
+    subjects: Sequence[Subject]
+    keys: Sequence[str]
+    plan: bytes
+
+
+def calls(account_id: str, windows: Sequence[Window], *, one_slot: bool) -> list[Call]:
+    """One call over everything, or, on a cluster, one over the account and one over the system layer."""
+    if one_slot:
+        return [_call(account_id, windows, with_hold=True)]
+    own = [window for window in windows if window.subject != SYSTEM_SUBJECT]
+    shared = [window for window in windows if window.subject == SYSTEM_SUBJECT]
+    account = _call(account_id, own, with_hold=True)
+    return [account, _call(account_id, shared, with_hold=False)] if shared else [account]
+
+
+def _call(account_id: str, windows: Sequence[Window], *, with_hold: bool) -> Call:
+    numbers: dict[str, int] = {}
+    spans: list[int] = []
+    bounds: list[int] = []
+    for window in windows:
+        span = round(window.seconds * _US) or 1
+        number = numbers.setdefault(window.subject, len(spans) + 1)
+        if number > len(spans):
+            spans.append(span)
+        elif span > spans[number - 1]:
+            spans[number - 1] = span
+        bounds += (number, window.limit, span)
+    subjects = list(map(Subject, numbers, spans))
+    keys, described = _described(account_id, subjects)
+    if with_hold:
+        keys.append(hold_key(account_id))
+    plan = _packed((len(keys) if with_hold else 0, len(spans), *described, *bounds))
+    return Call(windows, subjects, keys, plan)
+
+
+def _described(account_id: str, subjects: Sequence[Subject]) -> tuple[list[str], list[int]]:
+    """The keys of logs and indexes, and for each subject the number of its index in them and its span."""
+    keys = [log_key(account_id, name) for name, _ in subjects]
+    described: list[int] = []
+    for name, span in subjects:
+        index = index_key(account_id, name)
+        if index not in keys:
+            keys.append(index)
+        described += (keys.index(index) + 1, span)
+    return keys, described
+
+
+def _packed(numbers: Sequence[int]) -> bytes:
+    # Doubles are what Lua's numbers are: exact for whole numbers up to 2 ** 53.
+    return pack(f"<{len(numbers)}d", *numbers)
+
+
+def restoration(account_id: str, subjects: Sequence[Subject], slots: Iterable[Slot]) -> tuple[list[str], bytes, str]:
+    """Keys, plan and sources that restore stored slots to logs of one scope: those of ``subjects`` and of their kinds.
+
+    The sources are JSON: for each log its ``number`` in the keys, ``name``, ``kind`` and ``grants``: lease id and score
+    of each, in one list.
+    """
+    wanted = {kind(subject.name) for subject in subjects}
+    grants: dict[str, list[Argument]] = {}
+    for slot in slots:
+        for name in slot.subjects:
+            if kind(name) in wanted:
+                grants.setdefault(name, []).extend((slot.lease_id, slot.counts_at_us))
+    keys, described = _described(account_id, subjects)
+    sources = [
+        {"number": number, "name": name, "kind": f"span:{kind(name)}", "grants": members}
+        for number, (name, members) in enumerate(grants.items(), len(keys) + 1)
+    ]
+    keys += (log_key(account_id, name) for name in grants)
+    return keys, _packed((0, len(subjects), *described)), dumps(sources)
+
+
+def inspection(leases: Sequence[Lease]) -> tuple[list[str], str]:
+    """Keys and plan that look after leases: JSON, of each its id, then name, log and index of every subject."""
+    numbers: dict[str, int] = {}
+    plan: list[Any] = []
+    for lease in leases:
+        subjects = []
+        for subject in lease.subjects:
+            keys = (log_key(lease.account_id, subject), index_key(lease.account_id, subject))
+            subjects.append((subject, *(numbers.setdefault(key, len(numbers) + 1) for key in keys)))
+        plan.append((lease.lease_id, subjects))
+    return list(numbers), dumps(plan)
+
+
+def reachable_parts(lease: Lease, *, one_slot: bool) -> list[Lease]:
+    """A lease, divided by what one script can reach at once."""
+    if one_slot:
+        return [lease]
+    own = tuple(name for name in lease.subjects if name != SYSTEM_SUBJECT)
+    shared = tuple(name for name in lease.subjects if name == SYSTEM_SUBJECT)
+    return [lease.model_copy(update={"subjects": part}) for part in (own, shared) if part]
+
+
+def kind(subject: str) -> str:
+    """What is rebuilt together: the logs of all recipients of an account, else each log by itself."""
+    return _RECIPIENT if subject.startswith("recipient:") else subject
+
+
+def scope(account_id: str, subject: str) -> str:
+    """The hash tag of a subject's keys."""
+    return SYSTEM_SUBJECT if subject == SYSTEM_SUBJECT else account_id
+
+
+def log_key(account_id: str, subject: str) -> str:
+    """The sorted set of a subject's grants."""
+    return f"rate:{{{scope(account_id, subject)}}}:{subject}"
+
+
+def index_key(account_id: str, subject: str) -> str:
+    """The index that vouches for a subject's log."""
+    return f"rate:{{{scope(account_id, subject)}}}:index"
+
+
+def hold_key(account_id: str) -> str:
+    """Until when the platform asked the account to wait, and why."""
+    return f"rate:{{{account_id}}}:hold"

@@ -1,0 +1,161 @@
+"""Messages that could not be delivered: look at them, send one again, or let it be."""
+
+from datetime import UTC, datetime
+from typing import Annotated
+from uuid import NAMESPACE_URL, UUID, uuid5
+
+from fastapi import APIRouter, Depends, Path, Query
+from pydantic import Field
+
+from adapters.bootstrap import Ports
+from api.body import JsonBody
+from api.dependencies import Caller, OwnAccount, PortsNow, QueuesNow
+from api.direct import MESSAGES, Draft, compose, enqueue, require_accepting, require_compliant, store
+from api.examples import DEAD_LETTER_DISCARD, DEAD_LETTER_RETRY
+from api.openapi import body as documented
+from api.openapi import problems
+from api.views import MessagePage
+from domain.access import Principal
+from domain.delivery import Message, MessageOrigin, Priority
+from domain.errors import Conflict, NotFound
+from domain.model import Model, Request
+
+router = APIRouter(prefix="/api/v2/queues", tags=["queues"])
+
+_RETRIES = uuid5(NAMESPACE_URL, "huntaze:dead-letter-retry")
+_OUTCOME_UNKNOWN = "outcome_unknown"
+
+
+class DeadLetterQuery(Request):
+    """Which part of the list."""
+
+    limit: int = Field(default=50, ge=1, le=100)
+    cursor: str | None = Field(default=None, max_length=1_000)
+
+
+class RetryBody(Request):
+    """``force``: send it although the fan may have it already."""
+
+    force: bool = False
+
+
+class DiscardBody(Request):
+    """Why nobody will send it; kept with the message."""
+
+    reason: str = Field(min_length=3, max_length=200, examples=["The fan has left."])
+
+
+class Retried(Model):
+    """The single message that takes a dead letter's place."""
+
+    dead_letter_id: UUID
+    message_id: str
+    status_url: str
+
+
+MessageId = Annotated[UUID, Path(alias="messageId")]
+_MANY = problems(401, 403, 422)
+_ONE = problems(401, 403, 404, 422)
+
+
+@router.get("/{accountId}/dead-letters", summary="What could not be delivered", responses=_MANY)
+async def dead_letters(
+    account_id: OwnAccount, query: Annotated[DeadLetterQuery, Query()], ports: PortsNow
+) -> MessagePage:
+    """Failed messages that nobody has retried or discarded, newest first, with their reasons."""
+    listing = await ports.messages.dead_letters(account_id, limit=query.limit, cursor=query.cursor)
+    return MessagePage(messages=listing.messages, next_cursor=listing.cursor)
+
+
+@router.get("/{accountId}/dead-letters/{messageId}", summary="One dead letter", responses=_ONE)
+async def dead_letter(account_id: OwnAccount, message_id: MessageId, ports: PortsNow) -> Message:
+    """With its text, its reason and the number of attempts."""
+    return await _letter(account_id, message_id, ports)
+
+
+@router.post(
+    "/{accountId}/dead-letters/{messageId}/retry",
+    status_code=202,
+    summary="Send a dead letter again",
+    responses=problems(400, 401, 403, 404, 409, 413, 422, 503),
+    openapi_extra=documented(RetryBody, DEAD_LETTER_RETRY, required=False),
+)
+async def retry(
+    account_id: OwnAccount,
+    message_id: MessageId,
+    caller: Caller,
+    ports: PortsNow,
+    queues: QueuesNow,
+    body: Annotated[RetryBody, Depends(JsonBody(RetryBody, optional=True))],
+) -> Retried:
+    """As a single message with the same text and recipient. Repeating this is harmless: it is the same message."""
+    retry_id = str(uuid5(_RETRIES, str(message_id)))
+    retried = Retried(dead_letter_id=message_id, message_id=retry_id, status_url=f"{MESSAGES}/{retry_id}")
+    letter = await ports.messages.dead_letter(account_id, message_id)
+    if letter is None:
+        record = await ports.campaigns.get(retry_id)
+        if record is None or record.account_id != account_id:
+            raise _absent()
+        return retried
+    if letter.reason.startswith(_OUTCOME_UNKNOWN) and not body.force:
+        raise Conflict(
+            'Whether the fan has this message already could not be found out. Look into the chat; then send {"force": '
+            "true} to send it in any case, or discard it.",
+            field="force",
+        )
+    require_accepting(await ports.accounts.control(account_id))
+    stored = await store(await _again(letter, retry_id, caller, ports), ports)
+    await enqueue(stored, None, queues)
+    await ports.messages.close_dead_letter(letter, f"retried_by:{caller.user_id}:{retry_id}")
+    return retried
+
+
+@router.post(
+    "/{accountId}/dead-letters/{messageId}/discard",
+    summary="Take a message off the list of dead letters",
+    responses=problems(400, 401, 403, 404, 409, 413, 422),
+    openapi_extra=documented(DiscardBody, DEAD_LETTER_DISCARD),
+)
+async def discard(
+    account_id: OwnAccount,
+    message_id: MessageId,
+    caller: Caller,
+    ports: PortsNow,
+    body: Annotated[DiscardBody, Depends(JsonBody(DiscardBody))],
+) -> Message:
+    """It stays failed in its campaign; who discarded it, and why, is kept with it."""
+    letter = await _letter(account_id, message_id, ports)
+    if not await ports.messages.close_dead_letter(letter, f"discarded_by:{caller.user_id}: {body.reason}"):
+        raise Conflict("Somebody else has retried or discarded this message meanwhile.")
+    return letter
+
+
+async def _again(letter: Message, retry_id: str, caller: Principal, ports: Ports) -> Draft:
+    """The same message once more, for whoever asked for the first one, approved by whoever asks for it now."""
+    original = await ports.campaigns.get(letter.campaign_id)
+    origin = letter.origin or MessageOrigin(provider="caller", model="", prompt_version="")
+    return compose(
+        record_id=retry_id,
+        request_id=f"retry-{letter.message_id}",
+        owner=original.owner if original is not None else caller.user_id,
+        account_id=letter.account_id,
+        recipient_id=letter.recipient_id,
+        text=letter.text,
+        message_type=letter.message_type,
+        priority=original.priority if original is not None else Priority.MEDIUM,
+        origin=origin.model_copy(update={"approved_by": caller.user_id}),
+        report=require_compliant(letter.text),
+        fingerprint=str(letter.message_id),
+        now=datetime.now(UTC),
+    )
+
+
+async def _letter(account_id: str, message_id: UUID, ports: Ports) -> Message:
+    letter = await ports.messages.dead_letter(account_id, message_id)
+    if letter is None:
+        raise _absent()
+    return letter
+
+
+def _absent() -> NotFound:
+    return NotFound("The account has no such dead letter; somebody may have retried or discarded it.")

@@ -1,0 +1,120 @@
+"""An account's limits: the dry run, the change, and who changed what."""
+
+import re
+from datetime import UTC, datetime
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Header, Query, Response
+from pydantic import Field
+
+from api.body import JsonBody
+from api.dependencies import OwnAccount, PortsNow, QueuesNow, SettingsNow, Staff
+from api.examples import LIMITS
+from api.openapi import body as documented
+from api.openapi import problems
+from api.quota import RateLimitView, quota, rate_limit_view
+from api.refusals import MalformedRequest, PreconditionFailed
+from domain.errors import Conflict
+from domain.model import Model, RecipientId, Request
+from domain.rate_limit import AccountLimits, AccountLimitsRequest, MessageType
+
+router = APIRouter(prefix="/api/v2/rate-limits", tags=["limits"])
+
+ATTEMPTS = 5
+"""How often a change is tried again when somebody else was faster."""
+
+_REVISION = re.compile(r'^(?:W/)?"?(\d{1,9})"?$')
+
+
+class LimitsBody(AccountLimitsRequest):
+    """All of an account's own limits, and why they change."""
+
+    reason: str = Field(min_length=3, max_length=500, examples=["The account has grown for a year."])
+
+
+class DryRunQuery(Request):
+    """The message that would be sent."""
+
+    message_type: MessageType = MessageType.CUSTOM
+    recipient_id: RecipientId | None = Field(default=None, description="without one, the fan's limits are left out")
+
+
+class HistoryQuery(Request):
+    """How far back."""
+
+    limit: int = Field(default=20, ge=1, le=100)
+
+
+class LimitsHistory(Model):
+    """What was in force, newest first; the first entry is in force now."""
+
+    history: tuple[AccountLimits, ...]
+
+
+@router.get("/{accountId}", summary="What the limits say now", responses=problems(401, 403, 422, 503))
+async def dry_run(
+    account_id: OwnAccount,
+    query: Annotated[DryRunQuery, Query()],
+    ports: PortsNow,
+    settings: SettingsNow,
+    response: Response,
+) -> RateLimitView:
+    """Takes nothing: asking never makes anybody wait longer."""
+    now = datetime.now(UTC)
+    control = await ports.accounts.control(account_id)
+    asked = await quota(ports, settings.limit_policy, account_id, query.message_type, query.recipient_id, now)
+    response.headers.update({**asked.headers(), "ETag": f'"{asked.limits.revision}"'})
+    return rate_limit_view(asked, control, query.message_type, query.recipient_id, now)
+
+
+@router.put(
+    "/{accountId}",
+    summary="Replace an account's own limits",
+    responses=problems(400, 401, 403, 409, 412, 413, 422, 503),
+    openapi_extra=documented(LimitsBody, LIMITS),
+)
+async def change(
+    account_id: OwnAccount,
+    caller: Staff,
+    ports: PortsNow,
+    queues: QueuesNow,
+    body: Annotated[LimitsBody, Depends(JsonBody(LimitsBody))],
+    response: Response,
+    if_match: Annotated[str | None, Header(description="the revision that the change is based on")] = None,
+) -> AccountLimits:
+    """Staff only. In force from the next grant on; what is left out or null follows the installation's limits."""
+    expected = _revision(if_match)
+    for _ in range(ATTEMPTS):
+        present = await ports.accounts.limits(account_id)
+        if expected is not None and present.revision != expected:
+            raise PreconditionFailed(
+                f"The limits are at revision {present.revision} by now; read them, and send that as If-Match.",
+                field="If-Match",
+            )
+        changed = AccountLimits(
+            **body.model_dump(by_alias=False),
+            account_id=account_id,
+            revision=present.revision + 1,
+            changed_by=caller.user_id,
+            changed_at=datetime.now(UTC),
+        )
+        if await ports.accounts.put_limits(changed):
+            await queues.wake(account_id)
+            response.headers["ETag"] = f'"{changed.revision}"'
+            return changed
+    raise Conflict("Others change these limits at this moment; read them and try again.")
+
+
+@router.get("/{accountId}/history", summary="Who changed the limits, and why", responses=problems(401, 403, 422))
+async def history(account_id: OwnAccount, query: Annotated[HistoryQuery, Query()], ports: PortsNow) -> LimitsHistory:
+    """Every change with its author, time and reason."""
+    return LimitsHistory(history=tuple(await ports.accounts.limits_history(account_id, limit=query.limit)))
+
+
+def _revision(if_match: str | None) -> int | None:
+    if if_match is None or if_match.strip() == "*":
+        return None
+    found = _REVISION.match(if_match.strip())
+    if found is None:
+        raise MalformedRequest('If-Match must be a revision such as "3".', field="If-Match")
+    return int(found[1])

@@ -1,0 +1,99 @@
+"""Recalling a campaign: what can still be taken back, in which order, and what is told about the rest.
+
+The gateway lets a message be unsent for ``cancelSeconds`` after it was sent. What expires soonest goes first.
+"""
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from pydantic import Field
+
+from domain.alternative import MASS_MESSAGE
+from domain.delivery import Message
+from domain.model import AccountId, Model
+
+MOST_LISTED = 1_000
+"""Messages that a report names in each list; the message store has them all, by status."""
+
+WINDOW_OVER = "recall_window_over"
+SENT_TO_MANY = "sent_as_mass_message"
+"""Why a message can't be taken back: too late, or the gateway knows no message of its own for the recipient."""
+
+
+class RecallInput(Model):
+    """What ``RecallWorkflow`` is started with."""
+
+    campaign_id: str
+
+
+class NotRecalled(Model):
+    """A message that its recipient keeps, and why."""
+
+    message_id: UUID
+    account_id: AccountId
+    reason: str
+
+
+class RecallReport(Model):
+    """What a recall has reached so far. ``complete``: nothing of the campaign is still on its way.
+
+    ``late``: could not be unsent any more; ``failed``: the gateway refused. Both name at most 1,000 messages;
+    ``lateCount`` and ``failedCount`` count them all.
+    """
+
+    campaign_id: str
+    recalled: int = Field(default=0, description="messages that were sent and taken back")
+    cancelled: int = Field(default=0, description="messages that were never sent")
+    late: tuple[NotRecalled, ...] = ()
+    late_count: int = 0
+    failed: tuple[NotRecalled, ...] = ()
+    failed_count: int = 0
+    complete: bool = False
+
+
+def recall_workflow_id(campaign_id: str) -> str:
+    """The workflow id of a campaign's recall."""
+    return f"recall-{campaign_id}"
+
+
+def recallable_until(message: Message) -> datetime | None:
+    """The moment from which a sent message can't be unsent; ``None``: it never could."""
+    if message.sent_at is None or message.platform_message_id is None or not message.cancel_seconds:
+        return None
+    return message.sent_at + timedelta(seconds=message.cancel_seconds)
+
+
+def in_time(messages: Iterable[Message], now: datetime) -> list[Message]:
+    """Those that can be unsent now, the ones that expire soonest first."""
+    open_now = [(until, message) for message in messages if (until := recallable_until(message)) and until > now]
+    return [message for _, message in sorted(open_now, key=lambda entry: (entry[0], entry[1].message_id))]
+
+
+def report(
+    campaign_id: str,
+    *,
+    recalled: int,
+    cancelled: int,
+    kept: Iterable[Message],
+    refusals: Mapping[UUID, str],
+    complete: bool,
+) -> RecallReport:
+    """``kept``: messages that are still sent; ``refusals``: what the gateway said about some of them."""
+    late: list[NotRecalled] = []
+    failed: list[NotRecalled] = []
+    for message in kept:
+        refusal = refusals.get(message.message_id)
+        reason = refusal or (SENT_TO_MANY if message.reason == MASS_MESSAGE else WINDOW_OVER)
+        entry = NotRecalled(message_id=message.message_id, account_id=message.account_id, reason=reason)
+        (failed if refusal else late).append(entry)
+    return RecallReport(
+        campaign_id=campaign_id,
+        recalled=recalled,
+        cancelled=cancelled,
+        late=tuple(late[:MOST_LISTED]),
+        late_count=len(late),
+        failed=tuple(failed[:MOST_LISTED]),
+        failed_count=len(failed),
+        complete=complete,
+    )

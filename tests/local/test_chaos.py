@@ -1,0 +1,113 @@
+"""The chaos run: a small one for real, and a verdict that no broken promise escapes."""
+
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from domain.campaign import CampaignStatus
+from domain.delivery import MessageStatus
+from domain.rate_limit import Layer
+from local.chaos.plan import FAULTS, WORKERS, Plan, Trouble
+from local.chaos.run import run
+from local.chaos.verdict import Booked, Busiest, Evidence, Told, busiest, limits_in_force, what_does_not_hold
+
+SMALL = Plan(
+    recipients=60, accounts=3, kills=4, flushes=1, redis_restarts=0, temporal_restarts=0, pace_s=2.5, within_s=120
+)
+
+
+async def test_a_small_run_keeps_every_promise(tmp_path: Path) -> None:
+    evidence = await run(SMALL, tmp_path, print)
+    assert what_does_not_hold(evidence) == ()
+    assert evidence.status is CampaignStatus.COMPLETED
+    assert len(evidence.told) == 60
+    assert len(evidence.booked) == evidence.outcomes[MessageStatus.SENT] > 0
+
+
+class TestPlan:
+    def test_a_seed_decides_everything(self) -> None:
+        assert Plan(seed=3).steps() == Plan(seed=3).steps()
+        assert Plan(seed=3).steps() != Plan(seed=4).steps()
+
+    def test_every_trouble_happens_as_often_as_asked(self) -> None:
+        plan = Plan()
+        steps = plan.steps()
+        assert Counter(step.trouble for step in steps) == Counter(plan.wanted)
+        assert plan.kills == 30
+        assert {step.part for step in steps if step.trouble is Trouble.KILL_WORKER} == set(WORKERS)
+
+    def test_every_fault_has_a_seed_of_its_own(self) -> None:
+        assert len({str(fault["seed"]) for fault in Plan().faults()}) == len(FAULTS)
+
+    def test_every_layer_has_a_window(self) -> None:
+        layers = {window.layer for window in limits_in_force(Plan().policy)}
+        assert layers == {Layer.ACCOUNT, Layer.MESSAGE_TYPE, Layer.RECIPIENT, Layer.SYSTEM}
+
+
+class TestVerdict:
+    PLAN = Plan(recipients=3, accounts=1, kills=1, flushes=0, redis_restarts=0, temporal_restarts=0)
+
+    @pytest.fixture
+    def evidence(self) -> Evidence:
+        """Two were sent, one was skipped: every promise held."""
+        return Evidence(
+            plan=self.PLAN,
+            status=CampaignStatus.COMPLETED,
+            outcomes={MessageStatus.SENT: 2, MessageStatus.SKIPPED: 1},
+            told=[
+                Told("m1", "acct_a", "1", MessageStatus.SENT),
+                Told("m2", "acct_a", "2", MessageStatus.SENT),
+                Told("m3", "acct_a", "3", MessageStatus.SKIPPED, "expired"),
+            ],
+            booked=[Booked("m1", "acct_a", "1"), Booked("m2", "acct_a", "2")],
+            busiest=[Busiest(Layer.ACCOUNT, limit=2, seconds=1, most=2)],
+            troubles={Trouble.KILL_WORKER: 1},
+        )
+
+    def test_nothing_is_wrong_with_a_good_run(self, evidence: Evidence) -> None:
+        assert what_does_not_hold(evidence) == ()
+
+    @pytest.mark.parametrize(
+        ("change", "complaint"),
+        [
+            ({"status": None}, "did not end within 600 s"),
+            ({"status": CampaignStatus.FAILED}, "ended as failed"),
+            ({"outcomes": {MessageStatus.SENT: 2}}, "2 of 3 recipients are in a terminal state"),
+            ({"outcomes": {MessageStatus.SENT: 3}}, "the result says 3 sent"),
+            ({"booked": [Booked("m1", "acct_a", "1")]}, "1 count as sent, but never arrived: m2"),
+            (
+                {"booked": [Booked(key, "acct_a", key[1]) for key in ("m1", "m2", "m3")]},
+                "1 arrived, but do not count as sent: m3",
+            ),
+            (
+                {"booked": [Booked(key, "acct_a", key[1]) for key in ("m1", "m2", "m2")]},
+                "2 got more than one message or were accepted twice: acct_a/2, m2",
+            ),
+            (
+                {"busiest": [Busiest(Layer.SYSTEM, limit=2, seconds=1, most=3)]},
+                "system: 3 messages in 1 s, more than 2",
+            ),
+            ({"troubles": {}}, "worker killed: 0 times instead of 1"),
+            ({"crashes": ("api exited with code 3",)}, "api exited with code 3"),
+        ],
+    )
+    def test_every_broken_promise_is_named(self, evidence: Evidence, change: dict[str, object], complaint: str) -> None:
+        broken = what_does_not_hold(replace(evidence, **change))  # type: ignore[arg-type]
+        assert any(complaint in sentence for sentence in broken), broken
+
+    def test_a_recalled_message_was_delivered(self, evidence: Evidence) -> None:
+        told = [replace(evidence.told[0], status=MessageStatus.RECALLED), *evidence.told[1:]]
+        outcomes = {MessageStatus.SENT: 1, MessageStatus.RECALLED: 1, MessageStatus.SKIPPED: 1}
+        assert what_does_not_hold(replace(evidence, told=told, outcomes=outcomes)) == ()
+
+    def test_each_layer_is_compared_with_its_own_subjects(self) -> None:
+        limits = limits_in_force(Plan().policy)
+        report = {
+            "accounts": {"a": {"max_in_windows": [4] * len(limits)}, "b": {"max_in_windows": [5] * len(limits)}},
+            "recipients": {"max_in_windows": [1] * len(limits)},
+            "totals": {"max_in_windows": [9] * len(limits)},
+        }
+        most = {found.layer: found.most for found in busiest(limits, report)}
+        assert most == {Layer.ACCOUNT: 5, Layer.MESSAGE_TYPE: 5, Layer.RECIPIENT: 1, Layer.SYSTEM: 9}
