@@ -76,7 +76,7 @@ class AlternativeActivities:
         """Idempotent. Nothing is stored before a slot is in sight; from then on the stored messages tell the rest."""
         async with heartbeating():
             gate = await self._ports.gate.read(request.account_id, [request.campaign_id])
-            record = gate.campaigns.get(request.campaign_id)
+            record = await self._campaigns.get(request.campaign_id)
             if record is None:
                 raise NotFound(f"campaign {request.campaign_id} is not in the store")
             first = await self._first(request, record)

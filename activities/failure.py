@@ -51,9 +51,10 @@ async def heartbeating(details: Callable[[], object] | None = None) -> AsyncIter
     timeout = activity.info().heartbeat_timeout or timedelta(seconds=30)
 
     async def beat() -> None:
+        # A beat is a billed action: what is over in a moment needs none.
         while True:
-            activity.heartbeat(*([] if details is None else [details()]))
             await asyncio.sleep(timeout.total_seconds() / 4)
+            activity.heartbeat(*([] if details is None else [details()]))
 
     task = asyncio.create_task(beat())
     try:

@@ -8,10 +8,12 @@ from typing import Literal, TypeVar
 
 from adapters.campaign import record_key
 from adapters.dynamodb import Dynamo, Item, from_item, to_item, value
-from domain.campaign import CampaignRecord
+from domain.campaign import CampaignStanding
 from domain.delivery import AccountControl
 from domain.ports import GateState
 from domain.rate_limit import AccountLimits
+
+_STANDING = ("campaignId", "status", "complianceLevel")
 
 _Kind = Literal["control", "limits"]
 _Setting = TypeVar("_Setting", AccountControl, AccountLimits)
@@ -61,10 +63,11 @@ class DynamoAccounts:
                 ("accounts", _key(account_id, "control")),
                 ("accounts", _key(account_id, "limits")),
                 *(("campaigns", record_key(campaign_id)) for campaign_id in dict.fromkeys(campaign_ids)),
-            ]
+            ],
+            {"campaigns": _STANDING},
         )
         settings = {item["item"]["S"]: item for item in found.get("accounts", [])}
-        records = [from_item(CampaignRecord, item) for item in found.get("campaigns", [])]
+        records = [from_item(CampaignStanding, item) for item in found.get("campaigns", [])]
         return GateState(
             control=_or_default(AccountControl, account_id, settings.get("control")),
             limits=_or_default(AccountLimits, account_id, settings.get("limits")),

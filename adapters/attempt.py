@@ -55,6 +55,9 @@ def _changes(outcome: Outcome) -> dict[str, object]:
             changes["cancelSeconds"] = delivered.cancel_seconds
         case Outcome(status=MessageStatus.QUEUED):
             changes["attempts"] = outcome.attempts
+            changes["failures"] = outcome.failures
+        case Outcome(status=MessageStatus.SENDING):
+            changes["failures"] = outcome.failures
     return changes
 
 

@@ -135,13 +135,22 @@ class Dynamo:
         """The items that exist under ``keys``, read consistently."""
         return (await self.batch_get_across([(table, key) for key in keys])).get(table, [])
 
-    async def batch_get_across(self, keys: Iterable[tuple[str, Item]]) -> dict[str, list[Item]]:
-        """The items that exist under keys of several tables, by table; up to 100 in one call, each consistent."""
+    async def batch_get_across(
+        self, keys: Iterable[tuple[str, Item]], fields: Mapping[str, Sequence[str]] | None = None
+    ) -> dict[str, list[Item]]:
+        """The items that exist under keys of several tables, by table; up to 100 in one call, each consistent.
+
+        ``fields``: of the items of a table, only these attributes.
+        """
         found: dict[str, list[Item]] = {}
         for chunk in chunks(keys, BATCH_GET_ITEMS):
             names = {self.table(table): table for table, _ in chunk}
             wanted: Any = {
-                full: {"Keys": [key for owner, key in chunk if owner == table], "ConsistentRead": True}
+                full: {
+                    "Keys": [key for owner, key in chunk if owner == table],
+                    "ConsistentRead": True,
+                    **_projection((fields or {}).get(table, ())),
+                }
                 for full, table in names.items()
             }
             attempt = 0
@@ -293,6 +302,13 @@ def _refused(names: Iterable[K], steps: Mapping[K, Sequence[Item]], error: Clien
     return {
         name for name, reason in zip(owners, reasons, strict=True) if reason.get("Code") == "ConditionalCheckFailed"
     }
+
+
+def _projection(fields: Sequence[str]) -> Item:
+    if not fields:
+        return {}
+    names = {f"#field{number}": name for number, name in enumerate(fields)}
+    return {"ProjectionExpression": ", ".join(names), "ExpressionAttributeNames": names}
 
 
 async def _pause_if(unprocessed: object, attempt: int) -> int:

@@ -175,6 +175,14 @@ class CampaignRecord(Model):
     delivery: DeliveryTerms = DeliveryTerms()
 
 
+class CampaignStanding(Model):
+    """As much of a record as the last look before a send needs."""
+
+    campaign_id: str
+    status: CampaignStatus
+    compliance_level: ComplianceLevel
+
+
 class CampaignInput(Model):
     """What ``CampaignWorkflow`` is started with: ids, numbers and times only."""
 

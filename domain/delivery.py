@@ -127,6 +127,7 @@ class Message(Model):
     quality: float = 0.0
     batch: int | None = Field(default=None, description="the submission that put it into the send queue")
     attempts: int = 0
+    failures: int = Field(default=0, description="attempts that failed, by which the last one is counted")
     first_attempt_at: datetime | None = None
     expires_at: datetime | None = Field(default=None, description="skipped rather than sent after this")
     platform_message_id: str | None = None
@@ -199,10 +200,10 @@ class Attempt(Model):
 class Outcome(Model):
     """What became of an attempt; ``sending`` → ``status``.
 
-    ``queued``: it is known that nothing was sent, so the slot is forgotten and the count of attempts becomes
-    ``attempts``; it only applies while the stored count is the one that this attempt made
-    (``attempt.message.attempts + 1``). ``sending``: still open, only ``reason`` is noted, under the same condition.
-    ``delivered`` comes with ``sent`` and only with it.
+    ``queued``: it is known that nothing was sent, so the slot is forgotten, and ``attempts`` and ``failures`` are
+    what counts from now on; it only applies while the stored count of attempts is the one that this attempt made
+    (``attempt.message.attempts + 1``). ``sending``: still open, only ``reason`` and ``failures`` are noted, under
+    the same condition. ``delivered`` comes with ``sent`` and only with it.
     """
 
     attempt: Attempt
@@ -210,6 +211,7 @@ class Outcome(Model):
     reason: str = ""
     delivered: Delivered | None = None
     attempts: int
+    failures: int = 0
     at: datetime
 
 
@@ -297,7 +299,7 @@ def after_failure(
     retry_after_s: float | None,
     jitter: float,
 ) -> FailureDecision:
-    """What follows a failed attempt; ``attempts`` counts those made so far, this one included.
+    """What follows a failed attempt; ``attempts`` counts those that failed so far, this one included.
 
     ``outcome_open``: an earlier attempt may have been accepted. Such a message is never declared failed for
     trouble on the way: it is repeated with the same key until the gateway says what became of it. Throttling

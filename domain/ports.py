@@ -6,7 +6,7 @@ from typing import Protocol
 from uuid import UUID
 
 from domain.alert import Alert
-from domain.campaign import AudiencePage, CampaignRecord, CampaignStatus
+from domain.campaign import AudiencePage, CampaignRecord, CampaignStanding, CampaignStatus
 from domain.cost import CostEntry, CostTotals, Price
 from domain.delivery import AccountControl, Attempt, Delivered, Message, MessageOutline, MessageStatus, Outcome
 from domain.model import Model
@@ -223,7 +223,7 @@ class GateState(Model):
 
     control: AccountControl
     limits: AccountLimits
-    campaigns: dict[str, CampaignRecord]
+    campaigns: dict[str, CampaignStanding]
 
 
 class DeliveryGate(Protocol):

@@ -5,8 +5,10 @@ A lock around the application gives the embedded DynamoDB the atomicity that the
 
 moto undoes a failed transaction from copies of all tables that it names, made before each transaction: every write
 would cost as much as there is stored. Here it keeps the tables, and only the items that the transaction names are
-copied and, if it fails, put back. moto also sorts all items of a table for each page of a query; here it looks at
-those of the partition that is asked for.
+copied and, if it fails, put back. Attributes are answered as they are stored.
+
+moto also sorts all items of a table for each page of a query; here it looks at those of the partition that is asked
+for.
 """
 
 import argparse
@@ -18,6 +20,7 @@ from threading import Lock
 from types import SimpleNamespace
 from typing import Any
 
+from moto.core.serialize import BaseJSONSerializer
 from moto.dynamodb import models
 from moto.dynamodb.models import DynamoDBBackend
 from moto.dynamodb.models.dynamo_type import DynamoType, Item
@@ -48,10 +51,24 @@ def serialised(application: WSGIApplication) -> WSGIApplication:
 def touch_little() -> None:
     """Change moto in this process, once and for good."""
     if not isinstance(vars(models)["copy"], SimpleNamespace):
+        _answer_as_stored()
         _undo_by_item()
         _query_by_partition()
         # moto remembers every copy that it ever made of an item, for a way of resetting it that is not used here.
         Item.instances_tracked = deque(maxlen=0)  # type: ignore[attr-defined]
+
+
+def _answer_as_stored() -> None:
+    """An attribute's value is stored as it is answered: nothing in it has to be looked up in the service's shapes."""
+    serialize = BaseJSONSerializer._serialize_type_structure
+
+    def serialize_structure(own: BaseJSONSerializer, serialized: Any, value: Any, shape: Any, key: str) -> None:
+        if shape.name == "AttributeValue" and value is not None:
+            serialized[key] = value if isinstance(value, dict) else value.to_json()
+        else:
+            serialize(own, serialized, value, shape, key)
+
+    BaseJSONSerializer._serialize_type_structure = serialize_structure  # type: ignore[assignment, method-assign]
 
 
 def _undo_by_item() -> None:

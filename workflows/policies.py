@@ -73,7 +73,9 @@ SEND: ActivityPolicy = {
     "task_queue": DELIVERY,
     "start_to_close_timeout": timedelta(minutes=10),
     "heartbeat_timeout": HEARTBEAT,
-    "retry_policy": _FOREVER,
+    "retry_policy": RetryPolicy(
+        initial_interval=timedelta(seconds=1), backoff_coefficient=2, maximum_interval=timedelta(seconds=10)
+    ),
 }
 """A delivery round. A worker that died is noticed after the heartbeat time-out; the round is then repeated."""
 

@@ -139,9 +139,9 @@ class Admission:
         if needs_read_back(message, datetime.now(UTC)):
             if await self._outcomes.read_back(message):
                 return False
-            if message.attempts >= MAX_ATTEMPTS:
+            if message.failures >= MAX_ATTEMPTS:
                 await self._outcomes.fail(
-                    message, exhausted(message.reason or GatewayFault.UNKNOWN_OUTCOME, message.attempts)
+                    message, exhausted(message.reason or GatewayFault.UNKNOWN_OUTCOME, message.failures)
                 )
                 return False
         report = check(message.text)

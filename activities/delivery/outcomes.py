@@ -76,6 +76,7 @@ class Outcomes:
         reason: str = "",
         delivered: Delivered | None = None,
         attempts: int | None = None,
+        failures: int | None = None,
     ) -> None:
         if not self._open:
             self._flush_at = monotonic() + FLUSH_AFTER_S
@@ -86,6 +87,7 @@ class Outcomes:
                 reason=reason,
                 delivered=delivered,
                 attempts=granted.message.attempts + 1 if attempts is None else attempts,
+                failures=granted.message.failures if failures is None else failures,
                 at=datetime.now(UTC),
             )
         )
@@ -127,5 +129,6 @@ def _outcome(
         reason=reason,
         delivered=delivered,
         attempts=message.attempts,
+        failures=message.failures,
         at=datetime.now(UTC),
     )

@@ -20,7 +20,7 @@ from activities.delivery.events import PlatformEvents
 from activities.delivery.findings import Findings
 from activities.delivery.outcomes import Outcomes
 from activities.delivery.ports import DeliveryPorts, Granted
-from domain.campaign import CampaignRecord, CampaignStatus
+from domain.campaign import CampaignStanding, CampaignStatus
 from domain.compliance import SCREENING
 from domain.delivery import (
     REFUSALS,
@@ -105,7 +105,7 @@ class Sender:
         self._found.defer(message.message_id, SLOW_STORE_WAIT_MS, "slot_too_short")
         return None
 
-    async def _pass_gate(self, granted: Granted) -> CampaignRecord | None:
+    async def _pass_gate(self, granted: Granted) -> CampaignStanding | None:
         """The campaign, if it and the account may send at this very moment; otherwise the message goes back."""
         message = granted.message
         gate = await self._ports.gate.read(message.account_id, [message.campaign_id])
@@ -139,10 +139,10 @@ class Sender:
     async def _failed(self, granted: Granted, error: GatewayError) -> None:
         message = granted.message
         outcome_open = message.status is MessageStatus.SENDING and message.reason != GatewayFault.SERVER_ERROR
-        attempts = message.attempts + 1
+        attempts, failures = message.attempts + 1, message.failures + 1
         decision = after_failure(
             error.fault,
-            attempts=attempts,
+            attempts=failures,
             outcome_open=outcome_open,
             retry_after_s=error.retry_after_s,
             jitter=random.random(),
@@ -155,11 +155,14 @@ class Sender:
             await self._events.dead_letter(message, decision.reason)
             return
         if error.fault in {GatewayFault.UNKNOWN_OUTCOME, GatewayFault.SERVER_ERROR} or outcome_open:
-            await self.outcomes.record(granted, MessageStatus.SENDING, reason=error.fault, attempts=attempts)
+            await self.outcomes.record(granted, MessageStatus.SENDING, reason=error.fault, failures=failures)
+        elif error.fault is GatewayFault.TRANSIENT:
+            await self.outcomes.record(
+                granted, MessageStatus.QUEUED, reason=error.fault, attempts=attempts, failures=failures
+            )
         else:
             # Throttling and sessions are no fault of the message and don't count against it.
-            counted = attempts if error.fault is GatewayFault.TRANSIENT else message.attempts
-            await self.outcomes.record(granted, MessageStatus.QUEUED, reason=error.fault, attempts=counted)
+            await self.outcomes.record(granted, MessageStatus.QUEUED, reason=error.fault, attempts=message.attempts)
         if decision.step is NextStep.HOLD_ACCOUNT:
             await self._hold(error, decision.delay_ms)
         else:

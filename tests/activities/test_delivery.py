@@ -405,7 +405,9 @@ class TestFaults:
     async def test_the_last_attempt_is_followed_by_a_dead_letter(
         self, ports: Ports, record: CampaignRecord, onlyfans: Simulator, deliver: Deliver
     ) -> None:
-        tired = await queue(ports, record, "1", attempts=8, status=MessageStatus.SENDING, reason="server_error")
+        tired = await queue(
+            ports, record, "1", attempts=9, failures=8, status=MessageStatus.SENDING, reason="server_error"
+        )
         report = await deliver(*tired)
         assert [settled.status for settled in report.settled] == [MessageStatus.FAILED]
         listing = await ports.messages.dead_letters(tired[0].account_id, limit=10, cursor=None)

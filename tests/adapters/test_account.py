@@ -8,7 +8,7 @@ from adapters.account import DynamoAccounts
 from adapters.campaign import DynamoCampaigns
 from adapters.dynamodb import Dynamo, plain
 from adapters.review import DynamoAutonomy
-from domain.campaign import CampaignStatus
+from domain.campaign import CampaignStanding, CampaignStatus
 from domain.delivery import AccountControl, AccountState
 from domain.rate_limit import AccountLimits, AccountTier, Cap, MessageType
 from domain.review import AutonomyOptIn
@@ -178,4 +178,5 @@ class TestGate:
         asked = [records[0].campaign_id, *(a_campaign() for _ in range(150)), records[1].campaign_id]
         found = await accounts.read(account, asked)
         assert found.control == a_control(account)
-        assert found.campaigns == {record.campaign_id: record for record in records}
+        standings = (CampaignStanding.model_validate(record.model_dump()) for record in records)
+        assert found.campaigns == {standing.campaign_id: standing for standing in standings}

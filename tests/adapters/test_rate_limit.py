@@ -420,6 +420,17 @@ class TestKeys:
             assert f"{{{account}}}" in key
             assert 0 < await redis.pttl(key) <= 60_000 + LEASE_MS + 120_000
 
+    async def test_a_log_that_counts_is_always_one_that_would_be_missed(
+        self, redis: Redis, limiter: RedisLimiter, account: str, clock: Clock
+    ) -> None:
+        for _ in range(30):
+            await send(limiter, account, of_account(9, 60), of_recipient(9, 30))
+            for subject, span_us in (("account", 60_000_000), ("recipient:7", 30_000_000)):
+                missed_until = await redis.zscore(f"rate:{{{account}}}:index", subject)
+                assert missed_until is not None
+                assert missed_until >= clock.now_us + span_us
+            clock.advance(7_000)
+
     async def test_what_no_longer_counts_is_forgotten(
         self, redis: Redis, limiter: RedisLimiter, account: str, clock: Clock
     ) -> None:

@@ -160,9 +160,11 @@ class TestRaces:
         log, index = f"rate:{{{account}}}:account", f"rate:{{{account}}}:index"
         slow = SlowSlots(slots)
         late = RedisLimiter(redis, slow, clock_us=clock)
+        await limiter.check(account, [of_type(9, 60)])
         asking = asyncio.create_task(late.reserve(account, [of_account(2, 60)], lease_ms=LEASE_MS))
         await slow.has_read.wait()
-        replica = {str(member): await redis.zscore(index, member) for member in await redis.zrange(index, 0, -1)}
+        members = map(str, await redis.zrange(index, 0, -1))
+        replica = {member: await redis.zscore(index, member) for member in members}
         # Meanwhile another process rebuilds, sends, and the memory is lost again.
         for _ in range(2):
             slots.store(await send(limiter, account, of_account(2, 60)))
@@ -267,12 +269,12 @@ class TestEviction:
         self, redis: RedisClient, limiter: RedisLimiter, slots: StoredSlots, account: str
     ) -> None:
         for _ in range(2):
-            slots.store(await send(limiter, account, *ALL), "7")
-        lease = await take(limiter, account, *ALL)
+            slots.store(await send(limiter, account, of_account(3, 60)))
+        lease = await take(limiter, account, of_account(3, 60))
         await redis.unlink(f"rate:{{{account}}}:account")
         await limiter.release(lease)
-        await take(limiter, account, *ALL)
-        await denial(limiter, account, *ALL)
+        await take(limiter, account, of_account(3, 60))
+        await denial(limiter, account, of_account(3, 60))
 
     async def test_a_window_that_became_shorter_meanwhile_stays_right_when_it_is_made_longer_again(
         self, redis: RedisClient, limiter: RedisLimiter, slots: StoredSlots, account: str, clock: Clock
