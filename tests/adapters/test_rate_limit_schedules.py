@@ -23,6 +23,7 @@ from typing import NamedTuple, Protocol
 
 import pytest
 from redis.asyncio import Redis
+from structlog.testing import capture_logs
 
 from adapters.rate_limit import RedisLimiter
 from domain.errors import DependencyUnavailable
@@ -73,7 +74,9 @@ async def test_no_window_of_any_layer_ever_holds_more_than_its_limit(databases: 
 
     await in_lanes(lane, databases)
     # All kinds of trouble must have happened often, or the above says little.
-    assert len(seen) == 10
+    kinds = {"arrival", "denied", "released", "died", "unconfirmed", "lost lease"}
+    kinds |= {"flush", "eviction", "take-over", "overtaken rebuild"}
+    assert seen.keys() == kinds
     assert min(seen.values()) > SCHEDULES / 10
 
 
@@ -93,9 +96,11 @@ async def test_without_latency_it_sends_as_much_as_the_ideal_schedule(databases:
 
 
 async def in_lanes(lane: Callable[[Redis], Coroutine[None, None, None]], databases: Sequence[Redis]) -> None:
-    async with asyncio.TaskGroup() as lanes:
-        for redis in databases:
-            lanes.create_task(lane(redis))
+    # Each rebuild is worth a line in a log, but not tens of thousands of them.
+    with capture_logs():
+        async with asyncio.TaskGroup() as lanes:
+            for redis in databases:
+                lanes.create_task(lane(redis))
 
 
 class Recipient(NamedTuple):
@@ -161,7 +166,7 @@ class Schedule:
     async def play(self) -> None:
         await self._redis.flushdb()
         accounts = self._random.randint(1, 3)
-        for _ in range(self._random.randint(8, 24)):
+        for _ in range(self._random.randint(6, 18)):
             to = Recipient(
                 f"acct_{self._random.randrange(accounts)}",
                 f"fan{self._random.randrange(3)}",
