@@ -70,6 +70,7 @@ def activities(ports: Ports, client: Client, settings: Settings) -> dict[str, Se
         policy=policy,
         lease_ms=settings.lease_ms,
         send_timeout_s=settings.send_timeout_s,
+        grace_s=settings.lease_grace_s,
     )
     delivery = DeliveryActivities(sending)
     alternative = AlternativeActivities(ports.campaigns, sending)

@@ -132,8 +132,8 @@ class AlternativeActivities:
             if first.status is MessageStatus.SENT:
                 await self._ports.messages.settle([_as_sent(message, first, request.action) for message in messages])
                 continue
-            if first.status is MessageStatus.CANCELLED:
-                # It is known by now that nothing was sent.
+            if first.status in {MessageStatus.CANCELLED, MessageStatus.SKIPPED}:
+                # It is known by now that nothing was sent to anybody.
                 await self._ports.messages.transition(request.campaign_id, ids, MessageStatus.QUEUED)
             await self._ports.messages.transition(request.campaign_id, ids, first.status, reason=first.reason)
 

@@ -2,8 +2,8 @@
 
 import html
 import re
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from math import isfinite
@@ -41,30 +41,24 @@ class OnlyFansGateway:
         self, *, account_id: str, recipient_id: str, text: str, key: UUID, screening: str | None
     ) -> Delivered:
         """One message, at most once per ``key``: the gateway replays its answer to a repeated key for 24 h."""
-        try:
+        with _understood():
             raw = await self._client.chats.messages.with_raw_response.send(
                 recipient_id, account=account_id, text=text, idempotency_key=str(key), **_screened(screening)
             )
             answer = await raw.parse()
-        except onlyfansapi.APIError as error:
-            raise _translated(error) from error
-        if answer.data is None or answer.data.id is None:
-            raise GatewayError("the gateway's answer names no message", fault=GatewayFault.UNKNOWN_OUTCOME)
-        return Delivered(
-            platform_message_id=str(answer.data.id),
-            created_at=_instant(answer.data.created_at),
-            cancel_seconds=answer.data.cancel_seconds,
-            **_standing(raw.headers, answer.api_meta),
-        )
+            if answer.data is None or answer.data.id is None:
+                raise GatewayError("the gateway's answer names no message", fault=GatewayFault.UNKNOWN_OUTCOME)
+            return Delivered(
+                platform_message_id=str(answer.data.id),
+                created_at=_instant(answer.data.created_at),
+                cancel_seconds=answer.data.cancel_seconds,
+                **_standing(raw.headers, answer.api_meta),
+            )
 
     async def unsend(self, *, account_id: str, recipient_id: str, platform_message_id: str) -> None:
         """Only messages younger than 24 h can be taken back: an older one is an invalid request."""
-        try:
+        with _understood(), suppress(onlyfansapi.NotFoundError):
             await self._client.chats.messages.delete(platform_message_id, account=account_id, chat_id=recipient_id)
-        except onlyfansapi.NotFoundError:
-            return
-        except onlyfansapi.APIError as error:
-            raise _translated(error) from error
 
     async def send_mass(
         self,
@@ -77,7 +71,7 @@ class OnlyFansGateway:
         save_for_later: bool,
     ) -> Delivered:
         """The receipt is that of the mass message; ``unsend`` takes back messages of a chat, hence no recall window."""
-        try:
+        with _understood():
             raw = await self._client.mass_messaging.with_raw_response.send(
                 account_id,
                 text=text,
@@ -87,40 +81,33 @@ class OnlyFansGateway:
                 **_screened(screening),
             )
             answer = await raw.parse()
-        except onlyfansapi.APIError as error:
-            raise _translated(error) from error
-        if answer.data is None or answer.data.id is None:
-            raise GatewayError("the gateway's answer names no message", fault=GatewayFault.UNKNOWN_OUTCOME)
-        return Delivered(
-            platform_message_id=str(answer.data.id),
-            created_at=_instant(answer.data.date),
-            **_standing(raw.headers, answer.api_meta),
-        )
+            if answer.data is None or answer.data.id is None:
+                raise GatewayError("the gateway's answer names no message", fault=GatewayFault.UNKNOWN_OUTCOME)
+            return Delivered(
+                platform_message_id=str(answer.data.id),
+                created_at=_instant(answer.data.date),
+                **_standing(raw.headers, answer.api_meta),
+            )
 
     async def find_sent(self, *, account_id: str, recipient_id: str, text: str, since: datetime) -> Delivered | None:
         """Pages back through the chat until it is older than ``since``."""
-        cursor: dict[str, Any] = {}
-        while True:
-            try:
+        with _understood():
+            cursor: dict[str, Any] = {}
+            while True:
                 listing = await self._client.chats.messages.list(
                     recipient_id, account=account_id, limit="100", **cursor
                 )
-            except onlyfansapi.APIError as error:
-                raise _translated(error) from error
-            messages = listing.data or []
-            for message in messages:
-                created = _instant(message.created_at)
-                if created is not None and created < since - _CLOCK_TOLERANCE:
+                messages = listing.data or []
+                for message in messages:
+                    created = _instant(message.created_at)
+                    if created is not None and created < since - _CLOCK_TOLERANCE:
+                        return None
+                    same = message.is_sent_by_me and plain_text(message.text or "") == plain_text(text)
+                    if same and message.id is not None:
+                        return Delivered(platform_message_id=str(message.id), created_at=created, replayed=True)
+                if not messages or messages[-1].id is None:
                     return None
-                if (
-                    message.is_sent_by_me
-                    and plain_text(message.text or "") == plain_text(text)
-                    and message.id is not None
-                ):
-                    return Delivered(platform_message_id=str(message.id), created_at=created, replayed=True)
-            if not messages or messages[-1].id is None:
-                return None
-            cursor = {"first_id": str(messages[-1].id)}
+                cursor = {"first_id": str(messages[-1].id)}
 
     async def check(self) -> Mapping[str, str]:
         """That the gateway accepts our key."""
@@ -144,6 +131,20 @@ async def open_gateway(settings: Settings) -> AsyncIterator[OnlyFansGateway]:
 def plain_text(text: str) -> str:
     """A text as a reader sees it: the gateway may list as HTML what was sent as plain text."""
     return " ".join(html.unescape(_TAG.sub(" ", text)).split())
+
+
+@contextmanager
+def _understood() -> Iterator[None]:
+    """Every failure of a call becomes a ``GatewayError``, and so does every answer that can't be read.
+
+    What stands in a page that is not the gateway's (a proxy's, a maintenance notice) says nothing about the message.
+    """
+    try:
+        yield
+    except onlyfansapi.APIError as error:
+        raise _translated(error) from error
+    except (AttributeError, TypeError, ValueError) as error:
+        raise GatewayError("the gateway's answer can't be read", fault=GatewayFault.UNKNOWN_OUTCOME) from error
 
 
 def _translated(error: onlyfansapi.APIError) -> GatewayError:

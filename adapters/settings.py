@@ -131,5 +131,8 @@ class Settings(BaseSettings):
 
     @property
     def lease_ms(self) -> int:
-        """How long a granted slot counts when the outcome never becomes known, in ms."""
-        return int((self.send_timeout_s + self.lease_grace_s) * 1000)
+        """How long a granted slot counts when the outcome never becomes known, in ms.
+
+        One grace is for what arrives after its call was given up, one for the calls before it in a batch.
+        """
+        return int((self.send_timeout_s + 2 * self.lease_grace_s) * 1000)

@@ -17,12 +17,11 @@ from pydantic import Field, model_validator
 from adapters.bootstrap import Ports
 from api.fields import FieldError
 from api.refusals import Refusal
-from domain.alternative import Moment
 from domain.campaign import CampaignRecord, CampaignStatus, Lane, campaign_id
 from domain.compliance import MAX_TEXT_CHARACTERS, ComplianceLevel, ComplianceReport, Severity, check
 from domain.delivery import AccountControl, Message, MessageOrigin, MessageStatus, Priority
 from domain.errors import ComplianceViolation, Conflict, InvalidRequest, NotFound
-from domain.model import AccountId, RecipientId, Request
+from domain.model import AccountId, Moment, RecipientId, Request
 from domain.ports import SendQueues
 from domain.provider import IntentType, PreferredProvider
 from domain.rate_limit import MessageType

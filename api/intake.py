@@ -40,6 +40,7 @@ async def accept(
     _check_audience(intent, settings.max_audience)
     _check_accounts(intent, caller)
     await _check_autonomy(intent, ports)
+    await _check_times(intent, campaign_id(caller.user_id, key), ports, now)
     # A hundred thousand recipients take a second to sort into pages: not on the event loop.
     record, pages = await asyncio.to_thread(_prepare, intent, key, caller.user_id, settings.page_size, now)
     stored = await ports.campaigns.create(record, pages)
@@ -130,6 +131,14 @@ def _check_accounts(intent: WorkflowIntent, caller: Principal) -> None:
             for field in fields[:FIELDS_NAMED]
         ),
     )
+
+
+async def _check_times(intent: WorkflowIntent, campaign: str, ports: Ports, now: datetime) -> None:
+    """What is over already is a mistake of the caller, unless the request is an old one that is repeated."""
+    times = intent.delivery.terms.times
+    over = [name for name, at in (("expiresAt", times.expires_at), ("deadline", times.deadline)) if at and at <= now]
+    if over and await ports.campaigns.get(campaign) is None:
+        raise InvalidRequest(f"delivery.{over[0]} has passed; name a later moment.", field=f"delivery.{over[0]}")
 
 
 async def _check_autonomy(intent: WorkflowIntent, ports: Ports) -> None:

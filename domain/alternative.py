@@ -9,20 +9,16 @@ from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Annotated
 from uuid import UUID
 
-from pydantic import AfterValidator, AwareDatetime, Field, ValidationInfo, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 
 from domain.compliance import MAX_TEXT_CHARACTERS, Severity, check
 from domain.delivery import Priority
-from domain.model import AccountId, Model, Request
+from domain.model import AccountId, Model, Moment, Request
 from domain.rate_limit import AccountUsage, MessageType
 from domain.schedule import arrivals
 from domain.send_queue import QueuedMessage, QueueOutlook
-
-Moment = Annotated[AwareDatetime, AfterValidator(lambda moment: moment.astimezone(UTC))]
-"""A time with its zone, kept in UTC: the same moment is the same request, however it is written."""
 
 DEADLINE = "deadline"
 SAVED = "saved_for_later"
@@ -115,6 +111,9 @@ class DeliveryPolicy(Request):
             raise ValueError(f"needs onDeadline, one of {', '.join(AlternativeAction)}")
         if moment is None and action is not None:
             raise ValueError(f"onDeadline {action} needs the deadline after which it applies")
+        earliest = info.data.get("not_before")
+        if moment is not None and earliest is not None and moment <= earliest:
+            raise ValueError("must be later than notBefore")
         if moment is None and info.data.get("alternative_text"):
             raise ValueError("alternativeText is only used with a deadline and onDeadline")
         return moment

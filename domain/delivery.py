@@ -78,7 +78,6 @@ TRANSITIONS: dict[MessageStatus, frozenset[MessageStatus]] = {
             MessageStatus.QUEUED,
             MessageStatus.SENT,
             MessageStatus.FAILED,
-            MessageStatus.SKIPPED,
         }
     ),
     **{status: frozenset[MessageStatus]() for status in TERMINAL},

@@ -13,7 +13,7 @@ from typing import Self
 
 from pydantic import Field, field_validator, model_validator
 
-from domain.model import AccountId, Model, RecipientId, Request
+from domain.model import AccountId, Model, Moment, RecipientId, Request
 
 LONGEST_WINDOW_S = 86_400
 NEW_FOR = timedelta(days=30)
@@ -123,7 +123,7 @@ class AccountLimitsRequest(Request):
     """What an operator may set for one account; what is left out or ``null`` follows the installation's policy."""
 
     tier: AccountTier | None = Field(default=None, description="null: by age, see connectedAt")
-    connected_at: datetime | None = Field(default=None, description="an account younger than 30 days counts as new")
+    connected_at: Moment | None = Field(default=None, description="an account younger than 30 days counts as new")
     account: Caps | None = Field(default=None, max_length=8)
     recipient: Caps | None = Field(default=None, max_length=8)
     message_types: dict[MessageType, Caps] = Field(default_factory=dict)

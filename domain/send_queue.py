@@ -248,7 +248,7 @@ def is_throttled(queue: SendQueue, now: datetime) -> bool:
 
 def takes_aged_turn(batch: QueuedBatch, served: int, now: datetime) -> bool:
     """Whether a message that goes after ``served`` others goes for its age and takes no turn of its flow."""
-    return (served + 1) % AGED_SHARE == 0 and batch.age[0] + AGE_AFTER < now
+    return (served + 1) % AGED_SHARE == 0 and batch.age[0] < now - AGE_AFTER
 
 
 def drop(queue: SendQueue, campaign_id: str) -> SendQueue:

@@ -3,7 +3,7 @@
 import asyncio
 from collections import deque
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from math import ceil
 from time import monotonic
 
@@ -12,7 +12,7 @@ from activities.delivery.outcomes import STORE_AWAY_WAIT_MS, Outcomes
 from activities.delivery.ports import DeliveryPorts, Granted
 from domain import rate_limit
 from domain.compliance import check
-from domain.delivery import MAX_ATTEMPTS, Message, MessageStatus, exhausted, needs_read_back
+from domain.delivery import MAX_ATTEMPTS, READ_BACK_AFTER_MS, Message, MessageStatus, exhausted, needs_read_back
 from domain.errors import DependencyUnavailable, GatewayFault
 from domain.rate_limit import AccountLimits, MessageType, Reservation
 
@@ -24,9 +24,6 @@ SHORT_WAIT_MS = 5_000
 
 NEVER_WAIT_MS = 3_600_000
 """How long a message waits whose limit is 0: changed limits wake the queue anyway."""
-
-LEASE_MARGIN_S = 0.25
-"""A call ends this long before its slot stops counting, so that what is on the wire still arrives inside it."""
 
 
 class Admission:
@@ -65,7 +62,8 @@ class Admission:
                 break
             if answer.lease is not None:
                 waiting.popleft()
-                granted.append(Granted(message, answer.lease, since + self._ports.lease_ms / 1000 - LEASE_MARGIN_S))
+                until = since + self._ports.lease_ms / 1000 - self._ports.grace_s
+                granted.append(Granted(message, answer.lease, until))
             elif answer.binding_layer is not None and not answer.binding_layer.holds_account:
                 waiting.popleft()
                 if granted:
@@ -136,7 +134,12 @@ class Admission:
 
     async def _is_ready(self, message: Message) -> bool:
         """Whether the message may be tried; what an earlier attempt left open is cleared up first."""
-        if needs_read_back(message, datetime.now(UTC)):
+        now = datetime.now(UTC)
+        if needs_read_back(message, now):
+            early_ms = READ_BACK_AFTER_MS - (now - message.updated_at) / timedelta(milliseconds=1)
+            if message.reason == GatewayFault.SERVER_ERROR and early_ms > 0:
+                self._found.defer(message.message_id, ceil(early_ms), f"gateway:{message.reason}")
+                return False
             if await self._outcomes.read_back(message):
                 return False
             if message.failures >= MAX_ATTEMPTS:

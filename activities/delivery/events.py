@@ -43,7 +43,9 @@ class PlatformEvents:
         """The account stands still until it is reconnected. False: an operator's word about it stays in force."""
         control = await self._accounts.control(self._account_id)
         if control.state in {AccountState.PAUSED, AccountState.DRAINING}:
-            await self._alert(AlertKind.SESSION_EXPIRED, Severity.CRITICAL, _RECONNECT)
+            hour = datetime.now(UTC).isoformat(timespec="hours")
+            alert_id = f"session-expired-{self._account_id}-{hour}"
+            await self._alert(AlertKind.SESSION_EXPIRED, Severity.CRITICAL, _RECONNECT, alert_id)
             return False
         first = control.state is not AccountState.SESSION_EXPIRED
         await self._accounts.put_control(_changed(control, AccountState.SESSION_EXPIRED, "session expired"))

@@ -1,10 +1,16 @@
 """What one delivery round has found out so far."""
 
+from collections.abc import Mapping
 from uuid import UUID
 
-from domain.delivery import MessageStatus
+from domain.delivery import Message, MessageStatus
 from domain.rate_limit import MessageType
 from domain.send_queue import Deferred, DeliveryReport, Settled
+
+LOOK_AGAIN_MS = 600_000
+"""How long an account stands still at most before the store is asked whether it still has to."""
+
+CHANGED_WAIT_MS = 1_000
 
 
 class Findings:
@@ -16,7 +22,6 @@ class Findings:
         self.paused: set[str] = set()
         self.type_waits_ms: dict[MessageType, int] = {}
         self.wait_ms = 0
-        self.until_woken = False
         self.reason = ""
 
     def settle(self, message_id: UUID, status: MessageStatus) -> None:
@@ -32,13 +37,23 @@ class Findings:
         self.wait_ms, self.reason = max(1, wait_ms), reason
 
     def sleep(self, reason: str) -> None:
-        """The account waits until somebody changes something."""
-        self.until_woken, self.reason = True, reason
+        """The account waits until somebody changes something; should the news get lost, it is looked up."""
+        self.stop(LOOK_AGAIN_MS, reason)
+
+    def reconcile(self, stored: Mapping[UUID, Message]) -> None:
+        """Ends count as the store has them: another worker may have been faster, or may still be at work."""
+        settled, self.settled = self.settled, []
+        for each in settled:
+            message = stored.get(each.message_id)
+            if message is None or message.status.is_terminal:
+                self.settle(each.message_id, each.status if message is None else message.status)
+            else:
+                self.defer(each.message_id, CHANGED_WAIT_MS, "changed_meanwhile")
 
     @property
     def stopped(self) -> bool:
         """Whether nothing more is sent in this round."""
-        return self.wait_ms > 0 or self.until_woken
+        return self.wait_ms > 0
 
     def report(self) -> DeliveryReport:
         """The round as a value."""
@@ -48,6 +63,5 @@ class Findings:
             paused_campaigns=tuple(sorted(self.paused)),
             type_waits_ms=self.type_waits_ms,
             wait_ms=self.wait_ms,
-            until_woken=self.until_woken,
             reason=self.reason,
         )

@@ -91,7 +91,8 @@ class Outcomes:
                 at=datetime.now(UTC),
             )
         )
-        if monotonic() >= self._flush_at:
+        # What an open attempt ended with decides how it is repeated: it must not be forgotten with this process.
+        if status is MessageStatus.SENDING or monotonic() >= self._flush_at:
             await self.flush()
 
     async def flush(self) -> None:

@@ -9,7 +9,10 @@ from domain.rate_limit import Lease, LimitPolicy, Slot
 
 @dataclass(frozen=True)
 class DeliveryPorts:
-    """What sending needs. ``lease_ms``: how long a slot counts when an outcome never becomes known."""
+    """What sending needs. ``lease_ms``: how long a slot counts when an outcome never becomes known.
+
+    ``grace_s``: how long a slot outlives the time-out of its call, since a call that was given up may still arrive.
+    """
 
     messages: MessageStore
     gate: DeliveryGate
@@ -20,6 +23,7 @@ class DeliveryPorts:
     policy: LimitPolicy
     lease_ms: int
     send_timeout_s: float
+    grace_s: float
 
 
 @dataclass(frozen=True)

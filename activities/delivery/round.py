@@ -47,7 +47,10 @@ class DeliveryActivities:
                 elif not await self._has_ended(message, gate, found):
                     sendable.append(message)
             sendable = _while_account_sends(sendable, gate, found)
-            await Sender(self._ports, request.account_id, found).send(sendable)
+            probing = gate.control.state is AccountState.SESSION_EXPIRED
+            await Sender(self._ports, request.account_id, found, probing=probing).send(sendable)
+            ended = {settled.message_id for settled in found.settled}
+            found.reconcile(await self._stored([each for each in request.candidates if each.message_id in ended]))
         return found.report()
 
     async def _has_ended(self, message: Message, gate: GateState, found: Findings) -> bool:

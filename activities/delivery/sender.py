@@ -33,7 +33,7 @@ from domain.delivery import (
     is_expired,
     platform_hold_ms,
 )
-from domain.errors import GatewayError, GatewayFault
+from domain.errors import DependencyUnavailable, GatewayError, GatewayFault
 from domain.ports import GateState
 
 SLOW_STORE_WAIT_MS = 1_000
@@ -41,10 +41,11 @@ SLOW_STORE_WAIT_MS = 1_000
 
 
 class Sender:
-    """Sends for one account during one round."""
+    """Sends for one account during one round. ``probing``: one message finds out whether its session works again."""
 
-    def __init__(self, ports: DeliveryPorts, account_id: str, found: Findings) -> None:
+    def __init__(self, ports: DeliveryPorts, account_id: str, found: Findings, *, probing: bool = False) -> None:
         self._ports = ports
+        self._probing = probing
         self._account_id = account_id
         self._found = found
         self._events = PlatformEvents(ports.accounts, ports.alerts, account_id)
@@ -82,7 +83,7 @@ class Sender:
             await self.outcomes.give_back([granted])
             return self._once_more(message)
         try:
-            async with asyncio.timeout(granted.until - monotonic()):
+            async with asyncio.timeout(self._ports.send_timeout_s):
                 delivered = await self._ports.gateway.send(
                     account_id=message.account_id,
                     recipient_id=message.recipient_id,
@@ -91,7 +92,7 @@ class Sender:
                     screening=SCREENING[record.compliance_level],
                 )
         except TimeoutError:
-            await self._failed(granted, GatewayError("no answer within the slot", fault=GatewayFault.UNKNOWN_OUTCOME))
+            await self._failed(granted, GatewayError("no answer in time", fault=GatewayFault.UNKNOWN_OUTCOME))
         except GatewayError as error:
             await self._failed(granted, error)
         else:
@@ -113,7 +114,7 @@ class Sender:
         running = record is not None and record.status is CampaignStatus.RUNNING
         late = is_expired(message, datetime.now(UTC))
         self._session_was_expired = gate.control.state is AccountState.SESSION_EXPIRED
-        if running and _sends(gate) and not late:
+        if running and self._may_send(gate) and not late:
             return record
         await self.outcomes.give_back([granted])
         if record is not None and record.status in {CampaignStatus.PAUSED, CampaignStatus.PLANNING}:
@@ -121,8 +122,9 @@ class Sender:
         elif not running or late:
             # The next round ends it.
             self._found.defer(message.message_id, 0, "campaign_cancelled" if not running else "expired")
-        if not _sends(gate):
-            self._found.sleep(f"account:{gate.control.state}")
+        if not self._may_send(gate):
+            # The next round knows for how long.
+            self._found.stop(1, f"account:{gate.control.state}")
         return None
 
     async def _sent(self, granted: Granted, delivered: Delivered) -> None:
@@ -133,7 +135,8 @@ class Sender:
             await self._events.session_works()
         hold_ms = platform_hold_ms(delivered)
         if hold_ms is not None:
-            await self._ports.limiter.hold(self._account_id, hold_ms, "platform_allowance_spent")
+            self._found.stop(hold_ms, "platform_allowance_spent")
+            await self._hold_account(hold_ms, "platform_allowance_spent")
             await self._events.violation(f"the platform's allowance is spent: nothing for {hold_ms} ms")
 
     async def _failed(self, granted: Granted, error: GatewayError) -> None:
@@ -173,13 +176,19 @@ class Sender:
         await self.outcomes.flush()
         if error.fault is GatewayFault.SESSION_EXPIRED and await self._events.session_expired():
             return
-        await self._ports.limiter.hold(self._account_id, delay_ms, error.fault)
+        await self._hold_account(delay_ms, error.fault)
         if error.fault is GatewayFault.THROTTLED:
             await self._events.violation(f"429 from the gateway: nothing for {delay_ms} ms")
         elif error.fault is GatewayFault.AUTH:
             await self._events.auth_failed()
 
+    async def _hold_account(self, delay_ms: int, reason: str) -> None:
+        try:
+            await self._ports.limiter.hold(self._account_id, delay_ms, reason)
+        except DependencyUnavailable:
+            # The queue waits as long by its own timer.
+            activity.logger.warning("limiter unavailable: a hold is kept by the queue alone")
 
-def _sends(gate: GateState) -> bool:
-    # A round that tries an account whose session expired was let through on purpose.
-    return gate.control.state.sends or gate.control.state is AccountState.SESSION_EXPIRED
+    def _may_send(self, gate: GateState) -> bool:
+        state = gate.control.state
+        return state.sends or (self._probing and state is AccountState.SESSION_EXPIRED)

@@ -11,6 +11,7 @@ import pytest
 from temporalio.testing import ActivityEnvironment
 
 from activities.delivery import DeliveryActivities, DeliveryPorts
+from activities.delivery.findings import LOOK_AGAIN_MS
 from adapters.bootstrap import Ports
 from adapters.settings import Settings
 from api.intake import accept
@@ -18,7 +19,17 @@ from domain.access import Principal, Role
 from domain.alert import AlertKind
 from domain.campaign import CampaignRecord, CampaignStatus
 from domain.compliance import ComplianceLevel
-from domain.delivery import AccountControl, AccountState, Attempt, Delivered, Message, MessageStatus, message_id
+from domain.delivery import (
+    AccountControl,
+    AccountState,
+    Attempt,
+    Delivered,
+    Message,
+    MessageStatus,
+    Outcome,
+    message_id,
+)
+from domain.errors import DependencyUnavailable
 from domain.ports import Gateway
 from domain.rate_limit import AccountLimits, Cap, LimitPolicy, MessageType, Slot
 from domain.review import AutonomyOptIn
@@ -87,6 +98,7 @@ def deliver(ports: Ports, settings: Settings) -> Deliver:
             policy=LimitPolicy(),
             lease_ms=lease_ms,
             send_timeout_s=timeout_s,
+            grace_s=timeout_s / 10,
         )
         activities = DeliveryActivities(replace(given, **changes))  # type: ignore[arg-type]
         candidates = tuple(
@@ -100,6 +112,26 @@ def deliver(ports: Ports, settings: Settings) -> Deliver:
 
 async def stored(ports: Ports, message: Message) -> Message:
     return (await ports.messages.get_many(message.campaign_id, [message.message_id]))[message.message_id]
+
+
+async def grow_old(ports: Ports, message: Message) -> None:
+    """Let an open attempt be a minute old."""
+    old = datetime.now(UTC) - timedelta(minutes=1)
+    slot = Slot(lease_id="old", account_id=message.account_id, message_type=message.message_type, counts_at_us=0)
+    attempt = Attempt(message=message, slot=slot)
+    await ports.messages.begin_sends([attempt], old)
+    await ports.messages.settle(
+        [
+            Outcome(
+                attempt=attempt,
+                status=MessageStatus.SENDING,
+                reason=message.reason,
+                attempts=message.attempts + 1,
+                failures=message.failures,
+                at=old,
+            )
+        ]
+    )
 
 
 async def accepted(onlyfans: Simulator) -> int:
@@ -200,7 +232,7 @@ class TestSending:
         closed = AccountLimits(account_id=message.account_id, account=(Cap(limit=0, seconds=60),), revision=1)
         await ports.accounts.put_limits(closed)
         report = await deliver(message)
-        assert report.until_woken
+        assert (report.wait_ms, report.reason) == (LOOK_AGAIN_MS, "rate_limit:account")
         assert await accepted(onlyfans) == 0
         await ports.accounts.put_limits(AccountLimits(account_id=message.account_id, revision=2))
         assert [settled.status for settled in (await deliver(message)).settled] == [MessageStatus.SENT]
@@ -288,8 +320,7 @@ class TestTheGate:
             AccountControl(account_id=message.account_id, state=AccountState.PAUSED, revision=1)
         )
         report = await deliver(message)
-        assert report.until_woken
-        assert report.reason == "account:paused"
+        assert (report.wait_ms, report.reason) == (LOOK_AGAIN_MS, "account:paused")
         assert await accepted(onlyfans) == 0
 
     async def test_a_cancelled_campaign_ends_its_messages_even_on_a_paused_account(
@@ -328,6 +359,73 @@ class TestFaults:
         assert await alerts(ports, message.account_id) == [AlertKind.RATE_LIMIT_VIOLATION]
         usage = await ports.limiter.usage(message.account_id, ())
         assert 0 < usage.held_ms <= 60_000
+
+    async def test_a_spent_allowance_stops_the_batch_that_found_it_out(
+        self, ports: Ports, record: CampaignRecord, onlyfans: Simulator, deliver: Deliver
+    ) -> None:
+        messages = await queue(ports, record, "1", "2", "3")
+        await onlyfans.post("limits", {"per_minute": 1})
+        report = await deliver(*messages)
+        assert await accepted(onlyfans) == 1
+        assert (report.wait_ms, report.reason) == (60_000, "platform_allowance_spent")
+        states = [(await stored(ports, message)).status for message in messages]
+        assert states == [MessageStatus.SENT, MessageStatus.QUEUED, MessageStatus.QUEUED]
+
+    async def test_a_hold_outlives_a_limiter_that_is_away(
+        self, ports: Ports, message: Message, onlyfans: Simulator, deliver: Deliver
+    ) -> None:
+        class AwayForHolds:
+            """The real limiter, which can't be reached at the moment of the hold."""
+
+            def __getattr__(self, name: str) -> Any:
+                return getattr(ports.limiter, name)
+
+            async def hold(self, *_: object) -> None:
+                raise DependencyUnavailable("away")
+
+        await onlyfans.fault("rate_limited", retry_after_s=30)
+        report = await deliver(message, limiter=AwayForHolds())
+        assert (report.wait_ms, report.reason) == (30_000, "gateway:throttled")
+        assert await alerts(ports, message.account_id) == [AlertKind.RATE_LIMIT_VIOLATION]
+
+    async def test_a_session_that_expires_elsewhere_stops_a_running_round(
+        self, ports: Ports, record: CampaignRecord, onlyfans: Simulator, deliver: Deliver
+    ) -> None:
+        messages = await queue(ports, record, "1", "2", "3")
+        account = messages[0].account_id
+
+        class Expiring:
+            """The real gateway; a webhook comes in during the first call."""
+
+            async def send(self, **arguments: Any) -> Delivered:
+                control = AccountControl(account_id=account, state=AccountState.SESSION_EXPIRED, revision=1)
+                await ports.accounts.put_control(control)
+                return await ports.gateway.send(**arguments)
+
+        report = await deliver(*messages, gateway=Expiring())
+        assert await accepted(onlyfans) == 1
+        assert report.reason == "account:session_expired"
+        assert (await ports.accounts.control(account)).state is AccountState.SESSION_EXPIRED
+
+    async def test_an_end_counts_as_the_store_has_it(
+        self, ports: Ports, record: CampaignRecord, message: Message, onlyfans: Simulator, deliver: Deliver
+    ) -> None:
+        slot = Slot(lease_id="x", account_id=message.account_id, message_type=message.message_type, counts_at_us=0)
+
+        class Overtaken:
+            """The real store; another worker marks the message before it can be ended here."""
+
+            def __getattr__(self, name: str) -> Any:
+                return getattr(ports.messages, name)
+
+            async def transition(self, *arguments: Any, **options: Any) -> int:
+                await ports.messages.begin_sends([Attempt(message=message, slot=slot)], datetime.now(UTC))
+                return await ports.messages.transition(*arguments, **options)
+
+        await ports.campaigns.set_status(record.campaign_id, CampaignStatus.CANCELLING, "")
+        report = await deliver(message, messages=Overtaken())
+        assert report.settled == ()
+        assert [deferred.message_id for deferred in report.deferred] == [message.message_id]
 
     async def test_an_expired_session_pauses_the_account_and_says_so(
         self, ports: Ports, message: Message, onlyfans: Simulator, deliver: Deliver
@@ -378,6 +476,10 @@ class TestFaults:
         assert [deferred.reason for deferred in report.deferred] == ["gateway:server_error"]
         left = await stored(ports, message)
         assert (left.status, left.reason) == (MessageStatus.SENDING, "server_error")
+        early = await deliver(left)
+        assert [deferred.reason for deferred in early.deferred] == ["gateway:server_error"]
+        assert await accepted(onlyfans) == 0
+        await grow_old(ports, left)
         report = await deliver(left)
         assert [settled.status for settled in report.settled] == [MessageStatus.SENT]
         assert await accepted(onlyfans) == 1
@@ -394,6 +496,7 @@ class TestFaults:
                 "reason": "server_error",
                 "attempts": 1,
                 "first_attempt_at": datetime.now(UTC),
+                "updated_at": datetime.now(UTC) - timedelta(minutes=1),
             }
         )
         await ports.messages.create_many([other])
@@ -406,7 +509,14 @@ class TestFaults:
         self, ports: Ports, record: CampaignRecord, onlyfans: Simulator, deliver: Deliver
     ) -> None:
         tired = await queue(
-            ports, record, "1", attempts=9, failures=8, status=MessageStatus.SENDING, reason="server_error"
+            ports,
+            record,
+            "1",
+            status=MessageStatus.SENDING,
+            reason="server_error",
+            attempts=9,
+            failures=8,
+            updated_at=datetime.now(UTC) - timedelta(minutes=1),
         )
         report = await deliver(*tired)
         assert [settled.status for settled in report.settled] == [MessageStatus.FAILED]

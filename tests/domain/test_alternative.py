@@ -35,7 +35,7 @@ class TestDeliveryPolicy:
             ({"alternativeText": "Hi"}, "deadline", "alternativeText is only used with a deadline"),
             ({"alternativeText": "write to me on telegram"}, "alternativeText", "breaks the rule contact-messenger"),
             ({"alternativeText": "x" * 1_001}, "alternativeText", "at most 1000 characters"),
-            ({"deadline": "2026-12-01T08:00:00", "onDeadline": "skip"}, "deadline", "timezone"),
+            ({"deadline": "2026-12-01T08:00:00", "onDeadline": "skip"}, "deadline", "time zone"),
             ({"deadlin": EARLY}, "deadlin", "Extra inputs"),
         ],
     )
