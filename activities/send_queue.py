@@ -3,7 +3,8 @@
 import asyncio
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from uuid import UUID
+from itertools import starmap
+from uuid import UUID, uuid4
 
 from pydantic import Field
 from temporalio import activity
@@ -11,13 +12,16 @@ from temporalio import activity
 from activities.failure import translated
 from domain.alternative import Page, page_eta, too_late
 from domain.campaign import CampaignRecord
-from domain.delivery import Message, MessageStatus, message_id
+from domain.delivery import MessageStatus, message_id
 from domain.errors import NotFound
 from domain.model import AccountId, Model
 from domain.ports import AccountStore, CampaignStore, Limiter, MessageStore, SendQueues
 from domain.rate_limit import LimitPolicy
 from domain.schedule import relevant_windows
-from domain.send_queue import ROUND_SIZE, EnqueueBatch, QueueOutlook
+from domain.send_queue import EnqueueBatch, QueueOutlook, maybe_under_way, still_waiting
+
+_CLOSED_AGAIN_MS = 60_000
+"""How long a campaign waits before it offers a page to a draining account again."""
 
 
 class SubmitPage(Model):
@@ -30,9 +34,11 @@ class SubmitPage(Model):
 
 
 class Submitted(Model):
-    """How many messages of the batch are in the queue or beyond it."""
+    """How many messages of the batch are in the queue or beyond it; ``waitMs``: none yet, come back after that."""
 
     count: int
+    wait_ms: int = 0
+    reason: str = Field(default="", description="why the account takes nothing now")
 
 
 class Resubmit(Model):
@@ -87,7 +93,10 @@ class SubmissionActivities:
     @activity.defn(name="delivery.submit_page")
     @translated
     async def submit_page(self, request: SubmitPage) -> Submitted:
-        """Idempotent: the batch number is kept with each message, so a repetition submits the same ones."""
+        """Idempotent: the batch number is kept with each message, so a repetition submits the same ones.
+
+        An account that is draining takes nothing new: its messages stay approved.
+        """
         audience = await self._campaigns.audience_page(request.campaign_id, request.account_id, request.page)
         ids = [
             message_id(request.campaign_id, request.account_id, recipient.recipient_id)
@@ -95,6 +104,8 @@ class SubmissionActivities:
         ]
         stored = await self._messages.get_many(request.campaign_id, ids)
         approved = [key for key, message in stored.items() if message.status is MessageStatus.APPROVED]
+        if approved and not (state := (await self._accounts.control(request.account_id)).state).accepts:
+            return Submitted(count=0, wait_ms=_CLOSED_AGAIN_MS, reason=f"account:{state}")
         await self._messages.transition(request.campaign_id, approved, MessageStatus.QUEUED, batch=request.batch)
         stored = await self._messages.get_many(request.campaign_id, ids)
         batch = [key for key in ids if key in stored and stored[key].batch == request.batch]
@@ -121,7 +132,8 @@ class SubmissionActivities:
             )
             waiting[batch] = len(ids)
             if ids:
-                await self._queues.enqueue(request.account_id, _batch(record, batch, ids))
+                # A submission of its own: Temporal would answer a repetition from its record of the first one.
+                await self._queues.enqueue(request.account_id, _batch(record, batch, ids), again=str(uuid4()))
         return Resubmitted(counts=counts, waiting=waiting)
 
     @activity.defn(name="delivery.outlook")
@@ -152,16 +164,8 @@ class SubmissionActivities:
         queue = await self._queues.outlook(account_id)
         if queue is None:
             return QueueOutlook(account_id=account_id, messages=())
-        round_, rest = queue.messages[:ROUND_SIZE], queue.messages[ROUND_SIZE:]
-        by_campaign: dict[str, list[UUID]] = {}
-        for message in round_:
-            by_campaign.setdefault(message.campaign_id, []).append(message.message_id)
-        stored: dict[UUID, Message] = {}
-        for campaign_id, ids in by_campaign.items():
-            stored |= await self._messages.get_many(campaign_id, ids)
-        queued = {key for key, message in stored.items() if message.status is MessageStatus.QUEUED}
-        waiting = tuple(message for message in round_ if message.message_id in queued)
-        return queue.model_copy(update={"messages": (*waiting, *rest)})
+        found = await asyncio.gather(*starmap(self._messages.get_many, maybe_under_way(queue).items()))
+        return still_waiting(queue, {key: message.status for stored in found for key, message in stored.items()})
 
     async def _record(self, campaign_id: str) -> CampaignRecord:
         record = await self._campaigns.get(campaign_id)

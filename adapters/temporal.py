@@ -61,8 +61,10 @@ class TemporalSendQueues:
         self._task_queue = task_queue
         self._turns: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
 
-    async def enqueue(self, account_id: str, request: EnqueueBatch) -> Enqueued:
+    async def enqueue(self, account_id: str, request: EnqueueBatch, *, again: str = "") -> Enqueued:
         """Waits until the queue has taken the batch; the update's id makes a repetition harmless.
+
+        Temporal answers a known id from its record, without asking the queue. ``again`` makes an id of its own.
 
         Raises ``RateLimitExceeded`` when the queue is full, ``DependencyUnavailable`` when it does not answer.
         """
@@ -70,7 +72,7 @@ class TemporalSendQueues:
         while True:
             try:
                 async with self._turn(account_id):
-                    return await self._enqueue(account_id, request, give_up_at - monotonic())
+                    return await self._enqueue(account_id, request, again, give_up_at - monotonic())
             except WorkflowUpdateFailedError as error:
                 raise _refusal(error) from error
             except WorkflowUpdateRPCTimeoutOrCancelledError as error:
@@ -98,7 +100,8 @@ class TemporalSendQueues:
             )
         except (WorkflowQueryFailedError, WorkflowQueryRejectedError, RPCError):
             return None
-        return turn.outlook(state, datetime.now(UTC))
+        outlook = turn.outlook(state, datetime.now(UTC))
+        return outlook.model_copy(update={"depth": state.depth, "batches": len(state.batches)})
 
     async def wake(self, account_id: str) -> None:
         """Something about the account changed: look again now. Harmless when there is no queue."""
@@ -108,7 +111,7 @@ class TemporalSendQueues:
         """A message was ended outside of the queue: settle it now. Harmless when there is no queue."""
         await self._signal(account_id, send_queue.DROP_MESSAGE, message_id)
 
-    async def _enqueue(self, account_id: str, request: EnqueueBatch, left_s: float) -> Enqueued:
+    async def _enqueue(self, account_id: str, request: EnqueueBatch, again: str, left_s: float) -> Enqueued:
         start: WithStartWorkflowOperation[object, object] = WithStartWorkflowOperation(
             send_queue.WORKFLOW,
             SendQueue(account_id=account_id),
@@ -126,7 +129,7 @@ class TemporalSendQueues:
                 send_queue.ENQUEUE,
                 request,
                 start_workflow_operation=start,
-                id=f"{request.campaign_id}-{request.batch}",
+                id="-".join(filter(None, (request.campaign_id, str(request.batch), again))),
                 result_type=Enqueued,
                 rpc_timeout=timedelta(seconds=max(left_s, 0.001)),
             )

@@ -6,7 +6,8 @@ from datetime import UTC, datetime, timedelta
 from adapters.dynamodb import Dynamo, Item, plain, value
 from adapters.tables import EXPIRY
 
-_REMEMBERED_FOR = timedelta(days=7)
+REMEMBERED_FOR = timedelta(days=90)
+"""An event that is repeated after this would act again; one that says that it is older is refused."""
 
 
 class DynamoInbox:
@@ -26,7 +27,7 @@ class DynamoInbox:
                 "TableName": self._table,
                 "Item": {
                     **_event_key(digest),
-                    EXPIRY: value(int((now + _REMEMBERED_FOR).timestamp())),
+                    EXPIRY: value(int((now + REMEMBERED_FOR).timestamp())),
                 },
                 "ConditionExpression": "attribute_not_exists(#scope)",
                 "ExpressionAttributeNames": {"#scope": "scope"},

@@ -12,6 +12,7 @@ from adapters.settings import Settings
 from adapters.temporal import connect
 from api import openapi, problems
 from api.authentication import TokenVerifier
+from api.background import Background
 from api.direct import DirectMessageRequest
 from api.engine import Engine
 from api.middleware import BodyLimitMiddleware, HeaderMiddleware, LastResortMiddleware
@@ -105,4 +106,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     async with open_ports(app.state.settings) as ports:
         app.state.ports = ports
-        yield
+        app.state.background = Background()
+        try:
+            yield
+        finally:
+            await app.state.background.close()

@@ -10,6 +10,7 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from adapters.bootstrap import Ports
 from adapters.settings import Settings
 from api.authentication import TokenVerifier, Unauthenticated
+from api.background import Background
 from api.engine import Engine, EngineQueues
 from api.trace import Trace, trace_of
 from domain.access import ALL_ROLES, STAFF, Principal, Role
@@ -41,6 +42,11 @@ def _queues(request: Request) -> SendQueues:
     return EngineQueues(_engine(request))
 
 
+def _background(request: Request) -> Background:
+    background: Background = request.app.state.background
+    return background
+
+
 def _trace(request: Request) -> Trace:
     return trace_of(request.scope)
 
@@ -70,6 +76,7 @@ SettingsNow = Annotated[Settings, Depends(_settings)]
 PortsNow = Annotated[Ports, Depends(_ports)]
 EngineNow = Annotated[Engine, Depends(_engine)]
 QueuesNow = Annotated[SendQueues, Depends(_queues)]
+BackgroundNow = Annotated[Background, Depends(_background)]
 TraceNow = Annotated[Trace, Depends(_trace)]
 Caller = Annotated[Principal, Depends(allow(ALL_ROLES))]
 """Any role; what it sees and may touch is narrowed by ownership."""

@@ -7,16 +7,18 @@ The caller wrote the text and thereby approved it; the rules are checked here an
 import asyncio
 import hashlib
 import json
+import unicodedata
 from datetime import datetime, timedelta
 from time import monotonic
 from typing import NamedTuple, Self
 from uuid import UUID
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from adapters.bootstrap import Ports
 from api.fields import FieldError
 from api.refusals import Refusal
+from domain.alternative import DeliveryTerms, DeliveryTimes
 from domain.campaign import CampaignRecord, CampaignStatus, Lane, campaign_id
 from domain.compliance import MAX_TEXT_CHARACTERS, ComplianceLevel, ComplianceReport, Severity, check
 from domain.delivery import AccountControl, Message, MessageOrigin, MessageStatus, Priority
@@ -51,6 +53,13 @@ class DirectMessageRequest(Request):
     expires_at: Moment | None = Field(default=None, description="skipped rather than sent after this")
     queue: bool = Field(default=True, description="false: now or not at all")
 
+    @field_validator("text")
+    @classmethod
+    def _printable(cls, text: str) -> str:
+        if any(unicodedata.category(sign) == "Cc" and sign not in "\n\t" for sign in text):
+            raise ValueError("must have no control characters but line breaks and tabs")
+        return text
+
     @model_validator(mode="after")
     def _times_make_sense(self) -> Self:
         for name, moment in (("notBefore", self.not_before), ("expiresAt", self.expires_at)):
@@ -66,7 +75,6 @@ class Draft(NamedTuple):
 
     record: CampaignRecord
     message: Message
-    not_before: datetime | None = None
     lifetime: timedelta | None = None
 
 
@@ -121,8 +129,9 @@ def draft_of(body: DirectMessageRequest, key: str, owner: str, report: Complianc
         report=report,
         fingerprint=digest,
         now=now,
+        not_before=body.not_before,
         expires_at=body.expires_at,
-    )._replace(not_before=body.not_before, lifetime=None if body.queue else AT_ONCE)
+    )._replace(lifetime=None if body.queue else AT_ONCE)
 
 
 def compose(
@@ -139,6 +148,7 @@ def compose(
     report: ComplianceReport,
     fingerprint: str,
     now: datetime,
+    not_before: datetime | None = None,
     expires_at: datetime | None = None,
 ) -> Draft:
     """A record of one recipient and its message, ready to be queued. The text is kept in the message alone."""
@@ -159,6 +169,7 @@ def compose(
         fingerprint=fingerprint,
         created_at=now,
         status=CampaignStatus.RUNNING,
+        delivery=DeliveryTerms(times=DeliveryTimes(not_before=not_before, expires_at=expires_at)),
     )
     message = Message(
         message_id=UUID(record_id),
@@ -194,8 +205,11 @@ async def store(draft: Draft, ports: Ports) -> Stored:
     return Stored(record, await stored_message(record, ports), record.created_at != draft.record.created_at)
 
 
-async def enqueue(stored: Stored, not_before: datetime | None, queues: SendQueues) -> None:
-    """Hand a message over; one that is in the queue already stays where it is, one that has ended is left alone."""
+async def enqueue(stored: Stored, queues: SendQueues, *, again: str = "") -> None:
+    """Hand a message over; one that is in the queue already stays where it is, one that has ended is left alone.
+
+    ``again`` as in ``domain.ports.SendQueues``.
+    """
     record, message = stored.record, stored.message
     if message.status is not MessageStatus.QUEUED:
         return
@@ -205,12 +219,12 @@ async def enqueue(stored: Stored, not_before: datetime | None, queues: SendQueue
         priority=record.priority,
         message_type=record.message_type,
         message_ids=(message.message_id,),
-        not_before=not_before,
+        not_before=record.delivery.times.not_before,
         expires_at=message.expires_at,
         group=_GROUP,
         reports=False,
     )
-    await queues.enqueue(record.account_id, batch)
+    await queues.enqueue(record.account_id, batch, again=again)
 
 
 async def stored_message(record: CampaignRecord, ports: Ports) -> Message:

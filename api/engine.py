@@ -219,12 +219,12 @@ class EngineQueues:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    async def enqueue(self, account_id: str, request: EnqueueBatch) -> Enqueued:
+    async def enqueue(self, account_id: str, request: EnqueueBatch, *, again: str = "") -> Enqueued:
         """Waits until the queue has taken the batch; raises ``RateLimitExceeded`` when it is full."""
         queues = await self._engine.queues()
         async with answering(CALL_TIMEOUT):
             try:
-                return await queues.enqueue(account_id, request)
+                return await queues.enqueue(account_id, request, again=again)
             except DependencyUnavailable as error:
                 raise EngineUnavailable from error
 

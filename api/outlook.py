@@ -2,15 +2,26 @@
 
 import asyncio
 from datetime import UTC, datetime, timedelta
+from itertools import starmap
 
 from adapters.bootstrap import Ports
 from domain import schedule
 from domain.delivery import AccountControl
 from domain.errors import DependencyUnavailable
+from domain.ports import SendQueues
 from domain.rate_limit import AccountLimits, LimitPolicy
-from domain.send_queue import QueueOutlook
+from domain.send_queue import QueueOutlook, maybe_under_way, still_waiting
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+async def waiting(account_id: str, ports: Ports, queues: SendQueues) -> QueueOutlook | None:
+    """What an account's queue shows, without what is being sent at this moment; ``None``: nobody can tell."""
+    outlook = await queues.outlook(account_id)
+    if outlook is None:
+        return None
+    found = await asyncio.gather(*starmap(ports.messages.get_many, maybe_under_way(outlook).items()))
+    return still_waiting(outlook, {key: message.status for stored in found for key, message in stored.items()})
 
 
 async def expected(

@@ -14,7 +14,7 @@ from starlette.exceptions import HTTPException
 from api.authentication import KeysUnavailable, Unauthenticated
 from api.engine import EngineUnavailable
 from api.fields import FieldError, field_errors
-from api.refusals import InvalidBody, MalformedRequest, NotConfigured, PreconditionFailed, Refusal, Unsigned
+from api.refusals import InvalidBody, MalformedRequest, NotConfigured, PreconditionFailed, QueueFull, Refusal, Unsigned
 from api.trace import trace_of
 from domain.errors import (
     ComplianceViolation,
@@ -47,6 +47,7 @@ _KINDS: tuple[tuple[type[HuntazeError], int, str, str], ...] = (
     (InvalidRequest, 422, "invalid-request", "The request is not valid"),
     (Forbidden, 403, "forbidden", "The caller is not allowed to do this"),
     (RateLimitExceeded, 429, "rate-limit-exceeded", "A limit is reached"),
+    (QueueFull, 503, "queue-full", "The send queue is full"),
     (CostLimitExceeded, 402, "cost-limit-exceeded", "A budget is spent"),
     (ComplianceViolation, 422, "compliance-violation", "A rule forbids this text"),
     (ProviderError, 502, "provider-unavailable", "An AI provider failed"),

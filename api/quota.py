@@ -136,7 +136,7 @@ def rate_limit_view(
         account_id=control.account_id,
         message_type=message_type,
         recipient_id=recipient_id,
-        would_send=reservation.would_grant and control.state.sends,
+        would_send=reservation.would_grant and control.state is AccountState.ACTIVE,
         account_state=control.state,
         retry_at=_after(now, retry_ms),
         binding_layer=reservation.binding_layer,

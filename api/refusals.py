@@ -26,6 +26,13 @@ class NotConfigured(HuntazeError):
     error_type = ErrorType.PROVIDER_UNAVAILABLE
 
 
+class QueueFull(HuntazeError):
+    """An account's send queue has no room for a message that its caller would let wait."""
+
+    error_type = ErrorType.RATE_LIMIT_EXCEEDED
+    retryable = True
+
+
 class Refusal(Exception):
     """A domain error with more to say: several fields, or headers. ``cause`` decides the class and the summary."""
 

@@ -9,7 +9,7 @@ from pydantic import Field
 from adapters.bootstrap import Ports
 from adapters.settings import Settings
 from api.direct import MESSAGES
-from api.outlook import expected, waiting_reason
+from api.outlook import expected, waiting, waiting_reason
 from api.quota import Quota, quota
 from domain.campaign import CampaignRecord
 from domain.delivery import AccountControl, Message, MessageStatus, Priority
@@ -64,7 +64,7 @@ async def account_now(
                 recipient_id,
                 datetime.now(UTC),
             ),
-            queues.outlook(record.account_id),
+            waiting(record.account_id, ports, queues),
         )
     )
 

@@ -48,7 +48,7 @@ class Waiting:
         self._messages: dict[str, deque[Candidate]] = {}
         self._changed = asyncio.Condition()
 
-    async def enqueue(self, account_id: str, request: EnqueueBatch) -> Enqueued:
+    async def enqueue(self, account_id: str, request: EnqueueBatch, *, again: str = "") -> Enqueued:  # noqa: ARG002
         """Behind everything that waits."""
         queue = self._messages.setdefault(account_id, deque())
         async with self._changed:

@@ -161,6 +161,7 @@ class AccountControl(Model):
     state: AccountState = AccountState.ACTIVE
     reason: str = ""
     changed_by: str = ""
+    by_staff: bool = Field(default=False, description="whoever changed the state is staff, not the account's owner")
     changed_at: datetime | None = None
     session_changed_at: datetime | None = Field(
         default=None, description="when the platform's last word about the session was said"

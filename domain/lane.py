@@ -219,7 +219,7 @@ def after_close(state: LaneState, counts: dict[MessageStatus, int], *, everythin
 
 
 def after_delay(state: LaneState, reason: str) -> LaneState:
-    """The alternative action has to wait."""
+    """What the lane wants to do next has to wait; an empty reason: no longer."""
     return state.model_copy(update={"reason": reason})
 
 

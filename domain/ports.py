@@ -340,7 +340,12 @@ class AutonomyStore(Protocol):
 class SendQueues(Protocol):
     """The way into an account's send queue."""
 
-    async def enqueue(self, account_id: str, request: EnqueueBatch) -> Enqueued: ...
+    async def enqueue(self, account_id: str, request: EnqueueBatch, *, again: str = "") -> Enqueued:
+        """Hand a batch over; repeating it changes nothing while the queue has it.
+
+        ``again``: a repetition that has to reach the queue itself, which may have lost the batch; unique to it.
+        """
+        ...
 
     async def outlook(self, account_id: str) -> QueueOutlook | None:
         """What waits; ``None``: the account has no queue yet, or nobody can tell it now."""

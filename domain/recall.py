@@ -9,22 +9,19 @@ from uuid import UUID
 
 from pydantic import Field
 
-from domain.alternative import MASS_MESSAGE
+from domain.alternative import MASS_MESSAGE, SAVED
 from domain.delivery import Message
 from domain.model import AccountId, Model
 
 MOST_LISTED = 1_000
 """Messages that a report names in each list; the message store has them all, by status."""
 
+USUAL_WINDOW = timedelta(seconds=119)
+"""What the gateway grants as a rule: the window of a message whose receipt did not say, or was never seen."""
+
 WINDOW_OVER = "recall_window_over"
 SENT_TO_MANY = "sent_as_mass_message"
 """Why a message can't be taken back: too late, or the gateway knows no message of its own for the recipient."""
-
-
-class RecallInput(Model):
-    """What ``RecallWorkflow`` is started with."""
-
-    campaign_id: str
 
 
 class NotRecalled(Model):
@@ -52,15 +49,29 @@ class RecallReport(Model):
     complete: bool = False
 
 
+class RecallInput(Model):
+    """What ``RecallWorkflow`` is started with; the rest is what one run of it leaves to the next."""
+
+    campaign_id: str
+    started_at: datetime | None = None
+    report: RecallReport | None = None
+
+
 def recall_workflow_id(campaign_id: str) -> str:
     """The workflow id of a campaign's recall."""
     return f"recall-{campaign_id}"
 
 
 def recallable_until(message: Message) -> datetime | None:
-    """The moment from which a sent message can't be unsent; ``None``: it never could."""
-    if message.sent_at is None or message.platform_message_id is None or not message.cancel_seconds:
+    """The moment from which a sent message can't be unsent; ``None``: it never could.
+
+    A message that was found in its chat comes without ``cancelSeconds``: it has the usual window. One that went to
+    many fans at once can't be unsent for one of them.
+    """
+    if message.sent_at is None or message.platform_message_id is None or message.cancel_seconds == 0:
         return None
+    if message.cancel_seconds is None:
+        return None if message.reason in {MASS_MESSAGE, SAVED} else message.sent_at + USUAL_WINDOW
     return message.sent_at + timedelta(seconds=message.cancel_seconds)
 
 

@@ -19,7 +19,7 @@ from domain.send_queue import (
     Receipts,
     SendQueue,
     is_late,
-    is_throttled,
+    stands_still,
     takes_aged_turn,
 )
 
@@ -152,7 +152,7 @@ def _waits(queue: SendQueue, report: DeliveryReport, now: datetime) -> dict[str,
     if report.until_woken or report.wait_ms > 0:
         until = now + timedelta(milliseconds=report.wait_ms) if report.wait_ms > 0 else None
         return result | {"asleep": report.until_woken, "throttled_until": until, "reason": report.reason}
-    if queue.asleep or is_throttled(queue, now):
+    if stands_still(queue, now):
         # The round only ended what needs no slot.
         return result
-    return result | {"throttled_until": None, "reason": report.reason}
+    return result | {"asleep": False, "throttled_until": None, "reason": report.reason}

@@ -4,6 +4,7 @@ Only ids, never texts. Every function returns a new queue; the workflow keeps th
 through continue-as-new. ``domain.turn`` says what goes next.
 """
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -27,6 +28,9 @@ MAX_BATCHES = 1_000
 As JSON an id takes 39 bytes, its postponement 71 more, and a batch about 400: under 1.6 MB when every message of a
 full queue is postponed. The campaign pages ahead of the queue wait in the message store, however many they are.
 """
+
+_ROOM_PERCENT = {Priority.LOW: 70, Priority.MEDIUM: 70, Priority.HIGH: 90, Priority.CRITICAL: 100}
+"""How full a queue may become by each priority: what is urgent finds room when everything else is turned away."""
 
 FULL_AGAIN = timedelta(minutes=1)
 """How long a caller waits before it offers a batch to a full queue again."""
@@ -116,6 +120,8 @@ class QueueOutlook(Model):
     throttled_until: datetime | None = None
     asleep: bool = Field(default=False, description="nothing goes until somebody changes the account")
     reason: str = Field(default="", description="why the head of the line does not move")
+    depth: int = Field(default=0, description="messages that take up room, also those that are only to be ended")
+    batches: int = Field(default=0, description="batches that take up room")
 
 
 class Candidate(Model):
@@ -150,8 +156,8 @@ class DeliveryRound(Model):
 class DeliveryReport(Model):
     """What one run of the delivery activity did. ``wait_ms``: the account must wait that long, for ``reason``.
 
-    ``until_woken``: the account waits until somebody changes something. ``type_waits_ms``: types of messages that
-    have to wait although others may go.
+    ``until_woken``: the account waits until somebody changes something; with ``wait_ms``, it is looked at then all the
+    same. ``type_waits_ms``: types of messages that have to wait although others may go.
     """
 
     settled: tuple[Settled, ...] = ()
@@ -223,12 +229,41 @@ def ensure_room(queue: SendQueue, request: EnqueueBatch) -> None:
     """Raise ``RateLimitExceeded`` when a batch that is new to the queue does not fit into it."""
     if knows(queue, request):
         return
-    if queue.depth + len(request.message_ids) > MAX_DEPTH or len(queue.batches) >= MAX_BATCHES:
+    if not has_room(queue.depth, len(queue.batches), len(request.message_ids), request.priority):
+        percent = _ROOM_PERCENT[request.priority]
         raise RateLimitExceeded(
-            f"the send queue of this account is full: {queue.depth} messages in {len(queue.batches)} batches wait "
-            f"(at most {MAX_DEPTH} in {MAX_BATCHES})",
+            f"the send queue of this account is full for the priority {request.priority}: {queue.depth} messages in "
+            f"{len(queue.batches)} batches wait (at most {percent} % of {MAX_DEPTH} in {MAX_BATCHES})",
             retry_after_s=FULL_AGAIN.total_seconds(),
         )
+
+
+def has_room(depth: int, batches: int, added: int, priority: Priority) -> bool:
+    """Whether one more batch of ``added`` messages fits beside ``depth`` messages in ``batches`` batches.
+
+    Low and medium priority fill 70 % of a queue, high 90 %, critical all of it.
+    """
+    percent = _ROOM_PERCENT[priority]
+    return (depth + added) * 100 <= MAX_DEPTH * percent and (batches + 1) * 100 <= MAX_BATCHES * percent
+
+
+def maybe_under_way(outlook: QueueOutlook) -> dict[str, tuple[UUID, ...]]:
+    """By campaign, the messages that a delivery round may be sending at this moment; the store knows which it is."""
+    by_campaign: dict[str, tuple[UUID, ...]] = {}
+    for message in outlook.messages[:ROUND_SIZE]:
+        by_campaign[message.campaign_id] = (*by_campaign.get(message.campaign_id, ()), message.message_id)
+    return by_campaign
+
+
+def still_waiting(outlook: QueueOutlook, statuses: Mapping[UUID, MessageStatus]) -> QueueOutlook:
+    """The queue without what is being sent or was sent by the running round, which reports only at its end.
+
+    ``statuses``: the stored ones of ``maybe_under_way``, read after the outlook. The limiter's log, read after
+    them, counts everything that is left out here.
+    """
+    round_, rest = outlook.messages[:ROUND_SIZE], outlook.messages[ROUND_SIZE:]
+    waiting = tuple(message for message in round_ if statuses.get(message.message_id) is MessageStatus.QUEUED)
+    return outlook.model_copy(update={"messages": (*waiting, *rest)})
 
 
 def fairness_key(account_id: str) -> str:
@@ -244,6 +279,11 @@ def is_late(batch: EnqueueBatch, now: datetime) -> bool:
 def is_throttled(queue: SendQueue, now: datetime) -> bool:
     """Whether the whole account has to wait."""
     return queue.throttled_until is not None and queue.throttled_until > now
+
+
+def stands_still(queue: SendQueue, now: datetime) -> bool:
+    """Whether nothing is sent: throttled, or asleep without a time at which to look again."""
+    return is_throttled(queue, now) or (queue.asleep and queue.throttled_until is None)
 
 
 def takes_aged_turn(batch: QueuedBatch, served: int, now: datetime) -> bool:

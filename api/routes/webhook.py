@@ -10,6 +10,7 @@ from fastapi import APIRouter, Header, Request
 from pydantic import ValidationError
 
 from adapters.bootstrap import Ports
+from adapters.webhook import REMEMBERED_FOR
 from api.account import change_control
 from api.dependencies import PortsNow, QueuesNow, SettingsNow
 from api.examples import WEBHOOK
@@ -17,9 +18,10 @@ from api.openapi import body as documented
 from api.openapi import problems
 from api.refusals import InvalidBody, MalformedRequest, NotConfigured, Refusal, Unsigned
 from domain.delivery import AccountControl
+from domain.errors import InvalidRequest
 from domain.model import Model
 from domain.ports import SendQueues
-from domain.webhook import SessionChange, WebhookEvent, session_change
+from domain.webhook import SessionChange, WebhookEvent, happened_at, session_change
 
 router = APIRouter(prefix="/api/v2/webhooks", tags=["webhooks"])
 _log = structlog.get_logger()
@@ -50,6 +52,9 @@ async def receive(
     event = _event(body)
     digest = hashlib.sha256(body).hexdigest()
     now = datetime.now(UTC)
+    if happened_at(event, now) < now - REMEMBERED_FOR:
+        # Whether it was taken before is forgotten by now.
+        raise InvalidRequest(f"The event is older than {REMEMBERED_FOR.days} days.", field="payload")
     if await ports.inbox.seen(digest):
         return Received(duplicate=True)
     # Acting twice does no harm, forgetting to act would: the event is taken only once it has had its effect.

@@ -24,6 +24,8 @@ def main() -> int:
     for name in ("recipients", "accounts", "kills", "flushes", "redis_restarts", "temporal_restarts", "seed"):
         parser.add_argument(f"--{name.replace('_', '-')}", type=int, default=getattr(_DEFAULT, name))
     plan = replace(_DEFAULT, **vars(parser.parse_args()))
+    if plan.least_s < plan.needed_s:
+        parser.error(f"{plan.recipients} recipients are too few for a campaign that outlasts the trouble")
     console, directory = Console(), Path(tempfile.mkdtemp(prefix="huntaze-chaos-"))
     console.print(header(plan))
     evidence = asyncio.run(run(plan, directory, lambda line: print(line, flush=True)))

@@ -1,10 +1,12 @@
 """What a chaos run does and when: everything that is drawn follows from its seed."""
 
 import json
+import math
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import accumulate
 from typing import Final
 
 from domain.rate_limit import LimitPolicy
@@ -13,9 +15,6 @@ WORKERS: Final = ("worker", "worker-2")
 
 TIME_SCALE: Final = 1 / 60
 """A minute of the limits passes in a second, an hour in a minute."""
-
-SYSTEM_WINDOW_S: Final = 1_200
-"""Unscaled. The system layer's limit in it is what keeps the campaign running as long as there is trouble."""
 
 FAULTS: Final[tuple[Mapping[str, object], ...]] = (
     {"kind": "accept_then_timeout", "probability": 0.05},
@@ -38,17 +37,22 @@ class Trouble(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One piece of trouble: ``after_s`` the one before; a part that is killed stays away for ``away_s``."""
+    """One piece of trouble ``at_s`` after the first message; a part that is killed stays away for ``away_s``."""
 
     trouble: Trouble
     part: str
-    after_s: float
+    at_s: float
     away_s: float
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A chaos run. ``pace_s``: the mean time between two steps; ``within_s``: when it is given up."""
+    """A chaos run. ``pace_s``: the mean time between two steps; ``within_s``: when it is given up.
+
+    The system layer's window, of ``window_s``, keeps the campaign running until ``spare_s`` after the last step: on
+    any machine there is something left to send while there is trouble. ``spare_s`` is for what is noticed late, and
+    for a step that has to wait until its part has come back from the step before.
+    """
 
     recipients: int = 1_000
     accounts: int = 10
@@ -57,7 +61,9 @@ class Plan:
     redis_restarts: int = 1
     temporal_restarts: int = 1
     seed: int = 1
-    pace_s: float = 7.0
+    pace_s: float = 6.0
+    window_s: float = 20.0
+    spare_s: float = 30.0
     within_s: float = 600.0
 
     @property
@@ -75,15 +81,26 @@ class Plan:
         dice = random.Random(self.seed)
         troubles = [trouble for trouble, times in self.wanted.items() for _ in range(times)]
         dice.shuffle(troubles)
+        moments = accumulate(self.pace_s * dice.uniform(0.4, 1.6) for _ in troubles)
         return tuple(
-            Step(
-                trouble=trouble,
-                part=_part(trouble, dice),
-                after_s=self.pace_s * dice.uniform(0.4, 1.6),
-                away_s=dice.uniform(0, 2),
-            )
-            for trouble in troubles
+            Step(trouble=trouble, part=_part(trouble, dice), at_s=moment, away_s=dice.uniform(0, 2))
+            for trouble, moment in zip(troubles, moments, strict=True)
         )
+
+    @property
+    def needed_s(self) -> float:
+        """How long the campaign has to last."""
+        return max((step.at_s for step in self.steps()), default=0.0) + self.spare_s
+
+    @property
+    def in_window(self) -> int:
+        """How many messages the system layer admits in any ``window_s``."""
+        return max(1, (self.recipients - 1) // math.ceil(self.needed_s / self.window_s))
+
+    @property
+    def least_s(self) -> float:
+        """How long after the first message the last one is sent at the earliest, however fast the machine is."""
+        return (self.recipients - 1) // self.in_window * self.window_s
 
     def faults(self) -> tuple[Mapping[str, object], ...]:
         """The gateway's faults, each with a seed of its own."""
@@ -92,15 +109,16 @@ class Plan:
     @property
     def policy(self) -> LimitPolicy:
         """The limits before they are scaled: every layer has windows, and every layer binds now and then."""
-        lasts_s = self.pace_s * sum(self.wanted.values())
-        in_window = max(1, round(self.recipients * SYSTEM_WINDOW_S * TIME_SCALE / lasts_s))
         return LimitPolicy.model_validate(
             {
                 "tiers": {"established": [{"limit": 10, "seconds": 60}, {"limit": 80, "seconds": 3_600}]},
                 "message_types": {
                     "promotional": [{"limit": 12, "seconds": 120}, {"limit": 2_000, "seconds": 86_400}],
                 },
-                "system": [{"limit": in_window, "seconds": SYSTEM_WINDOW_S}, {"limit": 1_000, "seconds": 60}],
+                "system": [
+                    {"limit": self.in_window, "seconds": round(self.window_s / TIME_SCALE)},
+                    {"limit": 1_000, "seconds": 60},
+                ],
             }
         )
 

@@ -48,7 +48,12 @@ async def run(plan: Plan, directory: Path, tell: Tell) -> Evidence:
         await opt_in(api, accounts)
         watch = Watch(plan, api, gateway, await start_campaign(api, accounts, plan.recipients), tell)
         trouble = Troublemaker(stack)
-        making = asyncio.create_task(trouble.make(plan.steps()))
+
+        async def make_trouble() -> None:
+            await watch.until_sending()
+            await trouble.make(plan.steps())
+
+        making = asyncio.create_task(make_trouble())
         crashes = await context.enter_async_context(_crashes(stack))
         try:
             status = await watch.until_final(trouble.done)
@@ -69,9 +74,10 @@ class Troublemaker:
         self.done: Counter[Trouble] = Counter()
 
     async def make(self, steps: tuple[Step, ...]) -> None:
-        """Step by step. A killed part comes back while the next steps go on."""
+        """Step by step. A killed part comes back while the next steps go on; one that is late delays none after it."""
+        began = time.monotonic()
         for step in steps:
-            await asyncio.sleep(step.after_s)
+            await asyncio.sleep(began + step.at_s - time.monotonic())
             await self._repaired(step.part)
             if step.trouble is Trouble.FLUSH_REDIS:
                 async with Redis.from_url(self._stack.env["HUNTAZE_REDIS_URL"]) as redis:
@@ -135,6 +141,13 @@ class Watch:
         self._ended = 0.0
         self._result: Mapping[str, Any] = {}
 
+    async def until_sending(self) -> None:
+        """Until the gateway has accepted the first message."""
+        while True:
+            if await self._accepted():
+                return
+            await asyncio.sleep(_LOOK_EVERY_S)
+
     async def until_final(self, done: Mapping[Trouble, int]) -> CampaignStatus | None:
         """The final status; None when the time is over."""
         told_at = self._began
@@ -147,7 +160,7 @@ class Watch:
                 return status
             if now - told_at >= _TELL_EVERY_S:
                 told_at = now
-                accepted = (await self._ask(self._gateway, "/_control/accepted"))["accepted"]
+                accepted = await self._accepted()
                 troubles = ", ".join(f"{times} x {trouble}" for trouble, times in done.items()) or "no trouble yet"
                 self._tell(f"{now - self._began:4.0f} s: {accepted} of {self._plan.recipients} accepted; {troubles}")
             await asyncio.sleep(_LOOK_EVERY_S)
@@ -174,6 +187,9 @@ class Watch:
             seconds=self._ended - self._began,
             crashes=crashes,
         )
+
+    async def _accepted(self) -> int:
+        return int((await self._ask(self._gateway, "/_control/accepted"))["accepted"])
 
     async def _messages(self) -> AsyncIterator[Told]:
         cursor: str | None = None

@@ -48,12 +48,12 @@ class TestTake:
         )
         assert await inbox.counts(account, TODAY) == {"messages.received": 12}
 
-    async def test_it_is_remembered_for_a_week(self, inbox: DynamoInbox, dynamo: Dynamo, account: str) -> None:
+    async def test_it_is_remembered_for_90_days(self, inbox: DynamoInbox, dynamo: Dynamo, account: str) -> None:
         digest = a_digest()
         await inbox.take(digest, "messages.received", account, NOW)
         item = await dynamo.get("inbox", {"scope": {"S": f"event#{digest}"}, "entry": {"S": "taken"}})
         assert item is not None
-        assert plain(item)["expiresAt"] == int((NOW + timedelta(days=7)).timestamp())
+        assert plain(item)["expiresAt"] == int((NOW + timedelta(days=90)).timestamp())
 
 
 class TestSeen:

@@ -1,17 +1,24 @@
 """Temporal is away: requests are kept, callers are told to come back, and coming back repairs."""
 
 import asyncio
+import os
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
 
 import httpx
 import pytest
 from pydantic import SecretStr
 from temporalio.client import Client
 
+from adapters.bootstrap import Ports
+from adapters.payload import DATA_CONVERTER
 from adapters.settings import Settings
 from adapters.temporal import connect
 from api.app import create_app
 from api.engine import Engine, EngineUnavailable
+from domain.campaign import campaign_id
+from domain.delivery import Message, MessageStatus
 from local.stack import Stack
 from tests.api.conftest import Intent, served
 from tests.api.identity import SECRET
@@ -26,6 +33,16 @@ Headers = dict[str, str]
 async def refused() -> Client:
     """Connects to where nobody listens."""
     return await Client.connect("127.0.0.1:9")
+
+
+async def sent(ports: Ports, message: str) -> Message:
+    """A single message as soon as it was sent, by the store alone: looking at it through the API would help it on."""
+    async with asyncio.timeout(60):
+        while True:
+            found = (await ports.messages.get_many(message, [UUID(message)]))[UUID(message)]
+            if found.status is MessageStatus.SENT:
+                return found
+            await asyncio.sleep(0.1)
 
 
 @pytest.fixture
@@ -71,6 +88,54 @@ async def test_a_message_without_a_key_ends_when_it_can_not_be_queued(
     assert (await without_temporal.post(MESSAGES, json=body(account), headers=caller)).status_code == 503
     url = "/api/v2/campaigns/status?type=direct_message"
     [record] = (await api.get(url, headers=caller)).json()["campaigns"]
+    message = (await api.get(f"{MESSAGES}/{record['campaignId']}", headers=caller)).json()
+    assert (message["status"], message["reason"]) == ("cancelled", "never_queued")
+
+
+@pytest.mark.usefixtures("worker", "onlyfans")
+async def test_a_message_with_a_key_is_handed_over_as_soon_as_the_engine_is_back(
+    stack: Stack, caller: Headers, account: str, owner: str, ports: Ports
+) -> None:
+    away = True
+
+    async def coming_back() -> Client:
+        return await (refused() if away else connect())
+
+    app = create_app(Settings(jwt_secret=SecretStr(SECRET)))
+    app.state.engine = Engine(coming_back)
+    async with served(app) as url, httpx.AsyncClient(base_url=url, timeout=30, trust_env=False) as client:
+        headers = caller | {"Idempotency-Key": "goes on"}
+        assert (await client.post(MESSAGES, json=body(account), headers=headers)).status_code == 503
+        away = False
+        await sent(ports, campaign_id(owner, "goes on"))
+
+
+@pytest.mark.usefixtures("worker", "onlyfans")
+async def test_a_stored_message_that_no_queue_knows_is_handed_over_when_somebody_looks(
+    without_temporal: httpx.AsyncClient, api: httpx.AsyncClient, caller: Headers, account: str, owner: str, ports: Ports
+) -> None:
+    headers = caller | {"Idempotency-Key": "lost"}
+    later = (datetime.now(UTC) + timedelta(seconds=3)).replace(microsecond=0)
+    lost = body(account, notBefore=later.isoformat())
+    assert (await without_temporal.post(MESSAGES, json=lost, headers=headers)).status_code == 503
+    message = campaign_id(owner, "lost")
+    assert (await api.get(f"{MESSAGES}/{message}", headers=caller)).json()["status"] == "queued"
+    attempted_at = (await sent(ports, message)).first_attempt_at
+    assert attempted_at is not None
+    assert attempted_at >= later
+
+
+async def test_a_message_without_a_key_ends_after_an_error_that_nobody_foresaw(
+    stack: Stack, caller: Headers, account: str, api: httpx.AsyncClient
+) -> None:
+    async def elsewhere() -> Client:
+        return await Client.connect(os.environ["TEMPORAL_ADDRESS"], namespace="nowhere", data_converter=DATA_CONVERTER)
+
+    app = create_app(Settings(jwt_secret=SecretStr(SECRET)))
+    app.state.engine = Engine(elsewhere)
+    async with served(app) as url, httpx.AsyncClient(base_url=url, timeout=30, trust_env=False) as client:
+        assert (await client.post(MESSAGES, json=body(account), headers=caller)).status_code == 500
+    [record] = (await api.get("/api/v2/campaigns/status?type=direct_message", headers=caller)).json()["campaigns"]
     message = (await api.get(f"{MESSAGES}/{record['campaignId']}", headers=caller)).json()
     assert (message["status"], message["reason"]) == ("cancelled", "never_queued")
 

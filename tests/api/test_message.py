@@ -3,17 +3,21 @@
 import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import httpx
 import pytest
+from temporalio.client import Client
 
 from adapters.bootstrap import Ports
-from domain.delivery import MessageStatus
+from adapters.temporal import TemporalSendQueues
+from domain.delivery import MessageStatus, Priority, send_queue_id
+from domain.send_queue import MAX_DEPTH, EnqueueBatch
 from tests.api.conftest import Intent
 from tests.api.identity import bearer
 from tests.api.test_progress import CAMPAIGNS, progress_when, start
 from tests.local import Simulator
+from workflows.policies import ORCHESTRATION
 
 MESSAGES = "/api/v2/onlyfans/messages"
 TEXT = "Thank you for the lovely tip, Maya! The new set is up tonight."
@@ -167,6 +171,34 @@ class TestNotWaiting:
         refused = await api.post(MESSAGES, json=body(account, queue=False), headers=caller)
         assert refused.status_code == 409
         assert "limit of 0" in refused.json()["detail"]
+
+
+@pytest.mark.usefixtures("worker", "onlyfans")
+class TestAFullQueue:
+    async def test_refuses_by_priority_and_stores_nothing(
+        self, api: httpx.AsyncClient, caller: Headers, account: str, temporal: Client
+    ) -> None:
+        later = datetime.now(UTC) + timedelta(days=1)
+        crowd = EnqueueBatch(
+            campaign_id=str(uuid4()),
+            batch=0,
+            priority=Priority.MEDIUM,
+            message_ids=tuple(uuid4() for _ in range(MAX_DEPTH * 7 // 10)),
+            not_before=later,
+            reports=False,
+        )
+        await TemporalSendQueues(temporal, ORCHESTRATION).enqueue(account, crowd)
+        waits = body(account, priority="medium", notBefore=later.isoformat())
+        refused = await api.post(MESSAGES, json=waits, headers=caller)
+        assert (refused.status_code, refused.json()["type"]) == (503, "urn:huntaze:problem:queue-full")
+        assert refused.headers["retry-after"] == "60"
+        at_once = await api.post(MESSAGES, json=body(account, priority="medium", queue=False), headers=caller)
+        assert (at_once.status_code, at_once.headers["retry-after"]) == (429, "60")
+        listed = (await api.get(f"{CAMPAIGNS}/status?type=direct_message", headers=caller)).json()["campaigns"]
+        assert listed == []
+        urgent = await api.post(MESSAGES, json=waits | {"priority": "high"}, headers=caller)
+        assert (urgent.status_code, urgent.json()["status"]) == (202, "queued")
+        await temporal.get_workflow_handle(send_queue_id(account)).terminate()
 
 
 class TestRefused:

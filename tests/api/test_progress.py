@@ -26,14 +26,18 @@ async def start(api: httpx.AsyncClient, caller: Headers, body: dict[str, Any]) -
 
 
 async def progress_when(api: httpx.AsyncClient, caller: Headers, url: str, **wanted: object) -> dict[str, Any]:
-    """The status as soon as its progress has these values."""
-    async with asyncio.timeout(60):
-        while True:
-            status: dict[str, Any] = (await api.get(url, headers=caller)).json()
-            progress = status["progress"]
-            if progress and all(progress[name] == value for name, value in wanted.items()):
-                return status
-            await asyncio.sleep(0.2)
+    """The status as soon as its progress has these values; they have to be values that stay until they are seen."""
+    progress: dict[str, Any] | None = None
+    try:
+        async with asyncio.timeout(60):
+            while True:
+                status: dict[str, Any] = (await api.get(url, headers=caller)).json()
+                progress = status["progress"]
+                if progress and all(progress[name] == value for name, value in wanted.items()):
+                    return status
+                await asyncio.sleep(0.2)
+    except TimeoutError:
+        raise AssertionError(f"waited for {wanted}, but the progress is {progress}") from None
 
 
 async def until_done(api: httpx.AsyncClient, caller: Headers, url: str) -> list[tuple[str, dict[str, Any]]]:

@@ -3,7 +3,7 @@
 import asyncio
 from datetime import UTC, datetime
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import httpx
 import pytest
@@ -88,6 +88,39 @@ class TestState:
         assert found["oldestAgeSeconds"] >= 0
         assert "platform" in found["headOfLineReason"]
         assert found["lastEta"] >= found["throttledUntil"][:16]
+
+    @pytest.mark.usefixtures("worker", "onlyfans")
+    async def test_what_a_round_is_sending_waits_no_more(
+        self, api: httpx.AsyncClient, caller: Headers, account: str, ports: Ports
+    ) -> None:
+        await hold(ports, account)
+        sent = [(await api.post(MESSAGES, json=body(account), headers=caller)).json() for _ in range(3)]
+        assert [message["position"] for message in sent] == [1, 2, 3]
+        first, _, last = (message["messageId"] for message in sent)
+        # The mark that a delivery round makes right before its call.
+        message = (await ports.messages.get_many(first, [UUID(first)]))[UUID(first)]
+        slot = Slot(lease_id=str(uuid4()), account_id=account, message_type=MessageType.CUSTOM, counts_at_us=1)
+        assert await ports.messages.begin_sends([Attempt(message=message, slot=slot)], datetime.now(UTC))
+        found = (await api.get(queue_of(account), headers=caller)).json()
+        assert (found["depth"], found["depthByPriority"]["high"]) == (2, 2)
+        assert (await api.get(f"{MESSAGES}/{last}", headers=caller)).json()["position"] == 2
+        statistics = (await api.get("/api/v2/onlyfans/stats", headers=caller)).json()
+        assert [each["queueDepth"] for each in statistics["accounts"]] == [2]
+
+    async def test_what_staff_has_paused_only_staff_lets_go_on(
+        self, api: httpx.AsyncClient, caller: Headers, staff: Headers, account: str
+    ) -> None:
+        url = queue_of(account)
+        await api.post(f"{url}/pause", json={"reason": "Under review."}, headers=staff)
+        for verb in ("resume", "pause", "drain"):
+            refused = await api.post(f"{url}/{verb}", headers=caller)
+            assert (refused.status_code, refused.json()["errors"][0]["field"]) == (403, "accountId")
+            assert "Under review." in refused.json()["detail"]
+            assert "operator" in refused.json()["detail"]
+        assert (await api.get(url, headers=caller)).json()["state"] == "paused"
+        assert (await api.post(f"{url}/resume", headers=staff)).status_code == 200
+        for verb in ("pause", "resume"):
+            assert (await api.post(f"{url}/{verb}", headers=caller)).status_code == 200
 
     async def test_is_the_owners_and_the_staffs(self, api: httpx.AsyncClient, staff: Headers, account: str) -> None:
         url = queue_of(account)

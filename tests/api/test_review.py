@@ -48,12 +48,13 @@ class TestReview:
 
     @pytest.mark.usefixtures("worker")
     async def test_rejected_is_never_sent(self, api: httpx.AsyncClient, caller: Headers, intent: Intent) -> None:
-        accepted = await start(api, caller, intent(audience=3))
-        await progress_when(api, caller, accepted["statusUrl"], awaitingReview=2)
+        # Pages of two: two of them wait for a reviewer, the third one is drafted after the decision.
+        accepted = await start(api, caller, intent(audience=5))
+        await progress_when(api, caller, accepted["statusUrl"], awaitingReview=4)
         rejection = {"scope": "campaign", "comment": "Not our tone."}
         url = f"{CAMPAIGNS}/{accepted['campaignId']}"
         assert (await api.post(f"{url}/reject", json=rejection, headers=caller)).status_code == 202
-        assert (await until_done(api, caller, f"{url}/events"))[-1][1]["outcomes"] == {"rejected": 3}
+        assert (await until_done(api, caller, f"{url}/events"))[-1][1]["outcomes"] == {"rejected": 5}
 
     @pytest.mark.usefixtures("worker")
     async def test_where_nothing_waits_there_is_nothing_to_decide(

@@ -136,6 +136,17 @@ class TestRefused:
         assert refused.status_code == 503
         assert "HUNTAZE_WEBHOOK_SECRET" in refused.json()["detail"]
 
+    async def test_what_is_so_old_that_its_first_delivery_is_forgotten(
+        self, api: httpx.AsyncClient, account: str, ports: Ports
+    ) -> None:
+        day = 24 * 60
+        refused = await deliver(api, "accounts.session_expired", account, createdAt=at(90 * day + 1))
+        assert (refused.status_code, refused.json()["errors"][0]["field"]) == (422, "payload")
+        assert await state(ports, account) is S.ACTIVE
+        taken = await deliver(api, "accounts.session_expired", account, createdAt=at(90 * day - 1))
+        assert taken.status_code == 200
+        assert await state(ports, account) is S.SESSION_EXPIRED
+
     async def test_a_large_body_is_413(self, offline: httpx.AsyncClient) -> None:
         content = b" " * 5_000
         assert (await offline.post(WEBHOOK, content=content, headers=signed(content))).status_code == 413

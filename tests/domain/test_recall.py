@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.alternative import MASS_MESSAGE
+from domain.alternative import MASS_MESSAGE, SAVED
 from domain.delivery import Message, MessageStatus
 from domain.recall import MOST_LISTED, SENT_TO_MANY, WINDOW_OVER, in_time, recallable_until, report
 from tests.domain.builders import NOW, a_message
@@ -40,9 +40,9 @@ class TestInTime:
         assert {message.message_id for message in found} == {
             message.message_id
             for message in messages
-            if message.cancel_seconds
-            and message.sent_at is not None
-            and message.sent_at + timedelta(seconds=message.cancel_seconds) > NOW
+            if message.sent_at is not None
+            and message.cancel_seconds != 0
+            and message.sent_at + timedelta(seconds=message.cancel_seconds or 119) > NOW
         }
         assert closing == sorted(moment for moment in closing if moment is not None)
 
@@ -50,9 +50,17 @@ class TestInTime:
     def test_the_window_ends_with_its_last_second(self, age_s: float, open_now: bool) -> None:
         assert bool(in_time([a_sent_message(age_s=age_s)], NOW)) is open_now
 
-    @pytest.mark.parametrize("missing", ["platform_message_id", "sent_at", "cancel_seconds"])
-    def test_what_the_platform_never_offered_to_take_back_is_not_tried(self, missing: str) -> None:
+    @pytest.mark.parametrize("missing", ["platform_message_id", "sent_at"])
+    def test_what_the_platform_can_not_know_is_not_tried(self, missing: str) -> None:
         assert in_time([a_sent_message().model_copy(update={missing: None})], NOW) == []
+
+    @pytest.mark.parametrize(("age_s", "open_now"), [(118.9, True), (119, False)])
+    def test_a_message_without_a_window_of_its_own_has_the_usual_one(self, age_s: float, open_now: bool) -> None:
+        assert bool(in_time([a_sent_message(age_s=age_s, seconds=None)], NOW)) is open_now
+
+    @pytest.mark.parametrize("reason", [MASS_MESSAGE, SAVED])
+    def test_one_that_went_to_many_has_none(self, reason: str) -> None:
+        assert in_time([a_sent_message(seconds=None, reason=reason)], NOW) == []
 
 
 class TestReport:

@@ -60,6 +60,15 @@ class TestWaits:
         queue, _ = apply(queue, DeliveryReport(), NOW + timedelta(minutes=1))
         assert (queue.throttled_until, queue.reason) == (None, "")
 
+    def test_a_queue_that_sleeps_with_a_time_looks_again_then_and_goes_on(self) -> None:
+        asleep = DeliveryReport(until_woken=True, wait_ms=600_000, reason="account:paused")
+        queue, _ = apply(a_queue(a_batch()), asleep, NOW)
+        assert (candidates(queue, NOW), next_wake(queue, NOW)) == ((), NOW + timedelta(minutes=10))
+        later = NOW + timedelta(minutes=10)
+        assert len(candidates(queue, later)) == 3
+        queue, _ = apply(start_round(queue), settled(message("spring", 0, 0)), later)
+        assert len(candidates(queue, later)) == 2
+
     @pytest.mark.parametrize("waits", [{"wait_ms": 60_000}, {"until_woken": True}])
     def test_a_round_that_only_ended_messages_leaves_the_wait_of_the_account(self, waits: dict[str, int]) -> None:
         report = DeliveryReport.model_validate({"reason": "why", **waits})

@@ -6,7 +6,7 @@ from datetime import timedelta
 from uuid import UUID
 
 import pytest
-from hypothesis import settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -24,6 +24,7 @@ from domain.round import apply, start_round
 from domain.send_queue import (
     MAX_BATCHES,
     MAX_DEPTH,
+    ROUND_SIZE,
     Candidate,
     Deferred,
     DeliveryReport,
@@ -34,7 +35,10 @@ from domain.send_queue import (
     drop_message,
     enqueue,
     ensure_room,
+    has_room,
+    maybe_under_way,
     recheck,
+    still_waiting,
     wake,
 )
 from domain.turn import candidates, ending, next_wake, order, outlook, position
@@ -260,13 +264,42 @@ class TestEnqueue:
         assert position(a_queue(a_batch("spring")), a_batch("summer"), NOW) == 0
 
 
+class TestStillWaiting:
+    @given(st.lists(st.sampled_from([None, *MessageStatus]), min_size=ROUND_SIZE + 5, max_size=ROUND_SIZE + 5))
+    def test_only_what_a_round_may_hold_is_looked_up_and_only_the_queued_of_it_wait(
+        self, stored: list[MessageStatus | None]
+    ) -> None:
+        size = len(stored) // 2
+        seen = outlook(a_queue(a_batch(size=size), a_batch("summer", size=len(stored) - size)), NOW)
+        in_order = [each.message_id for each in seen.messages]
+        asked = [key for ids in maybe_under_way(seen).values() for key in ids]
+        assert sorted(asked) == sorted(in_order[:ROUND_SIZE])
+        statuses = {key: status for key, status in zip(in_order, stored, strict=True) if key in asked and status}
+        wanted = [key for key in in_order if key not in asked or statuses.get(key) is MessageStatus.QUEUED]
+        assert [each.message_id for each in still_waiting(seen, statuses).messages] == wanted
+
+
 class TestRoom:
     def test_the_last_place_is_given_and_not_one_more(self) -> None:
         queue = a_queue(a_batch(size=MAX_DEPTH - 1))
-        ensure_room(queue, a_batch("summer", size=1))
+        ensure_room(queue, a_batch("summer", size=1, priority=Priority.CRITICAL))
         with pytest.raises(RateLimitExceeded, match="9999 messages in 1 batches") as refused:
             ensure_room(queue, a_batch("summer", size=2))
         assert refused.value.retry_after_s == 60
+
+    @pytest.mark.parametrize(
+        ("priority", "share"),
+        [(Priority.LOW, 0.7), (Priority.MEDIUM, 0.7), (Priority.HIGH, 0.9), (Priority.CRITICAL, 1)],
+    )
+    def test_each_priority_leaves_room_for_those_above_it(self, priority: Priority, share: float) -> None:
+        depth, batches = int(MAX_DEPTH * share), int(MAX_BATCHES * share)
+        assert has_room(depth - 3, 0, 3, priority)
+        assert not has_room(depth - 3, 0, 4, priority)
+        assert has_room(0, batches - 1, 1, priority)
+        assert not has_room(0, batches, 1, priority)
+        full = a_queue(a_batch(size=depth))
+        with pytest.raises(RateLimitExceeded, match=f"priority {priority}"):
+            ensure_room(full, a_batch("summer", size=1, priority=priority))
 
     def test_single_messages_count_by_what_they_take(self) -> None:
         queue = a_queue(*(a_batch("direct", number, size=1) for number in range(MAX_BATCHES)))

@@ -5,6 +5,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from domain.campaign import CampaignStatus
 from domain.delivery import MessageStatus
@@ -14,7 +16,16 @@ from local.chaos.run import run
 from local.chaos.verdict import Booked, Busiest, Evidence, Told, busiest, limits_in_force, what_does_not_hold
 
 SMALL = Plan(
-    recipients=60, accounts=3, kills=4, flushes=1, redis_restarts=0, temporal_restarts=0, pace_s=2.5, within_s=120
+    recipients=60,
+    accounts=3,
+    kills=2,
+    flushes=1,
+    redis_restarts=0,
+    temporal_restarts=0,
+    pace_s=1.5,
+    window_s=4.0,
+    spare_s=6.0,
+    within_s=120,
 )
 
 
@@ -37,6 +48,15 @@ class TestPlan:
         assert Counter(step.trouble for step in steps) == Counter(plan.wanted)
         assert plan.kills == 30
         assert {step.part for step in steps if step.trouble is Trouble.KILL_WORKER} == set(WORKERS)
+
+    @pytest.mark.parametrize("plan", [Plan(), SMALL, Plan(recipients=35), Plan(kills=1, flushes=0)])
+    @given(seed=st.integers(min_value=0))
+    def test_the_campaign_outlasts_the_trouble(self, plan: Plan, seed: int) -> None:
+        drawn = replace(plan, seed=seed)
+        limit = drawn.policy.system[0].limit
+        assert limit is not None
+        windows_before_the_last_message = (drawn.recipients - 1) // limit
+        assert windows_before_the_last_message * drawn.window_s >= drawn.steps()[-1].at_s + drawn.spare_s
 
     def test_every_fault_has_a_seed_of_its_own(self) -> None:
         assert len({str(fault["seed"]) for fault in Plan().faults()}) == len(FAULTS)

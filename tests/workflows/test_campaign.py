@@ -1,5 +1,6 @@
 """Campaigns from start to closing identity, with every kind of interference."""
 
+import asyncio
 from datetime import timedelta
 
 import pytest
@@ -10,10 +11,10 @@ from activities.campaign import StatusChange
 from adapters.bootstrap import open_tables
 from domain.alert import AlertKind, Severity
 from domain.campaign import CampaignStatus, ControlRequest
-from domain.delivery import MessageStatus, send_queue_id
+from domain.delivery import AccountControl, AccountState, MessageStatus, send_queue_id
 from domain.provider import Provider, ProviderUsed
 from domain.review import PageKey, ReviewDecision
-from tests.workflows.launcher import Launcher, progress_until
+from tests.workflows.launcher import Launcher, intent, progress_until
 from workflows.campaign import CampaignWorkflow
 
 
@@ -139,6 +140,42 @@ class TestSteering:
         assert result.outcomes == {MessageStatus.SENT: 10, MessageStatus.CANCELLED: 30}
         assert (await live.onlyfans.get("report"))["totals"]["accepted"] == 10
         assert await live.counts(record) == {MessageStatus.SENT: 10, MessageStatus.CANCELLED: 30}
+
+    async def test_a_draining_account_takes_no_page_until_it_is_resumed(self, launcher: Launcher) -> None:
+        record = await launcher.store(intent(7))
+        account = record.lanes[0].account_id
+        draining = AccountControl(account_id=account, state=AccountState.DRAINING, revision=1)
+        assert await launcher.ports.accounts.put_control(draining)
+        with launcher.env.auto_time_skipping_disabled():
+            handle = await launcher.start(record)
+            seen = await progress_until(handle, lambda seen: seen.accounts[0].reason == "account:draining")
+            assert (seen.queued, seen.sent) == (0, 0)
+            assert set(await launcher.counts(record)) == {MessageStatus.APPROVED}
+        resumed = draining.model_copy(update={"state": AccountState.ACTIVE, "revision": 2})
+        assert await launcher.ports.accounts.put_control(resumed)
+        assert (await handle.result()).outcomes == {MessageStatus.SENT: 7}
+
+    async def test_a_draining_account_holds_up_no_other_one(self, live: Launcher) -> None:
+        """Not even when the history is handed on to the next run after each page."""
+        record = await live.store(intent(3, 10))
+        closed, free = (lane.account_id for lane in sorted(record.lanes, key=lambda lane: lane.audience))
+        draining = AccountControl(account_id=closed, state=AccountState.DRAINING, revision=1)
+        assert await live.ports.accounts.put_control(draining)
+        handle = await live.start(record, pages_per_run=1)
+        seen = await progress_until(handle, lambda seen: seen.sent == 10)
+        assert {each.account_id: each.sent for each in seen.accounts} == {closed: 0, free: 10}
+        await handle.terminate()
+
+    async def test_a_cancellation_does_not_wait_for_a_draining_account(self, live: Launcher) -> None:
+        record = await live.store(intent(7))
+        draining = AccountControl(account_id=record.lanes[0].account_id, state=AccountState.DRAINING, revision=1)
+        assert await live.ports.accounts.put_control(draining)
+        handle = await live.start(record)
+        await progress_until(handle, lambda seen: seen.accounts[0].reason == "account:draining")
+        # Half of what the lane would wait before it asks the account again.
+        async with asyncio.timeout(30):
+            await handle.signal("cancel")
+            assert (await handle.result()).outcomes == {MessageStatus.CANCELLED: 7}
 
     async def test_a_cancellation_during_an_outage_of_both_providers_ends_at_once(self, live: Launcher) -> None:
         await live.ai.fault("server_error")

@@ -1,15 +1,23 @@
 """Recalling: nothing further is sent, what is young enough is taken back, and the rest is named."""
 
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from typing import Any
+from uuid import UUID, uuid4
 
 import pytest
+from temporalio import activity
+from temporalio.worker import Worker
 
+from activities.recall import Stopped, Unsend
 from domain.campaign import CampaignRecord, CampaignStatus
 from domain.delivery import MessageStatus
-from domain.recall import WINDOW_OVER
+from domain.recall import WINDOW_OVER, NotRecalled, RecallInput, RecallReport, recall_workflow_id
+from local.time_skipping import time_skipping
 from tests.domain.builders import a_message
 from tests.workflows.launcher import Launcher, intent, progress_until
+from workflows.policies import DELIVERY, ORCHESTRATION
+from workflows.recall import PASSES_PER_RUN, RecallWorkflow
 
 S = MessageStatus
 
@@ -96,3 +104,35 @@ class TestWithoutAWorkflow:
         found = await live.ports.campaigns.get(record.campaign_id)
         assert found is not None
         assert found.status is CampaignStatus.CANCELLED
+
+
+class TestPasses:
+    async def test_go_on_every_minute_until_the_last_outcome_is_known(self) -> None:
+        """More of them than one run makes, so the report travels to the next run."""
+        asked: list[tuple[datetime, set[UUID]]] = []
+        refused, last = NotRecalled(message_id=uuid4(), account_id="acct_luna", reason="auth"), PASSES_PER_RUN + 20
+
+        @activity.defn(name="recall.stop")
+        async def stop(_request: RecallInput) -> Stopped:
+            return Stopped(account_ids=())
+
+        @activity.defn(name="recall.unsend")
+        async def unsend(request: Unsend) -> RecallReport:
+            asked.append((activity.info().started_time, set(request.refusals)))
+            return RecallReport(campaign_id=request.campaign_id, failed=(refused,), complete=len(asked) == last)
+
+        async with time_skipping() as env:
+            recalling = Worker(env.client, task_queue=ORCHESTRATION, workflows=[RecallWorkflow])
+            async with recalling, Worker(env.client, task_queue=DELIVERY, activities=[stop, unsend]):
+                campaign = str(uuid4())
+                report: RecallReport = await env.client.execute_workflow(
+                    RecallWorkflow.run,
+                    RecallInput(campaign_id=campaign),
+                    id=recall_workflow_id(campaign),
+                    task_queue=ORCHESTRATION,
+                )
+        assert (report.complete, report.failed, len(asked)) == (True, (refused,), last)
+        assert [refusals for _, refusals in asked] == [set(), *[{refused.message_id}] * (last - 1)]
+        pauses = [later - earlier for (earlier, _), (later, _) in pairwise(asked)]
+        # A minute, and what the server needs to start an activity.
+        assert max(pauses) < timedelta(seconds=90)

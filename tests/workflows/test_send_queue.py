@@ -155,7 +155,7 @@ class TestReach:
 
     async def test_a_full_queue_says_when_to_come_back(self, scene: Scene) -> None:
         later = await scene.env.get_current_time() + TOMORROW
-        await scene.queues.enqueue(scene.account, a_batch(MAX_DEPTH, not_before=later))
+        await scene.queues.enqueue(scene.account, a_batch(MAX_DEPTH, Priority.CRITICAL, not_before=later))
         with pytest.raises(RateLimitExceeded, match="full") as refused:
             await scene.queues.enqueue(scene.account, a_batch(not_before=later))
         assert refused.value.retry_after_s == 60
@@ -186,6 +186,36 @@ class TestRealServer:
         assert sorted(answer.position for answer in answers) == [2 * number for number in range(1, 61)]
         assert outlook is not None
         assert len(outlook.messages) == 120
+
+    @pytest.mark.usefixtures("worker")
+    async def test_a_batch_that_was_lost_is_there_again_only_by_a_submission_of_its_own(self, temporal: Client) -> None:
+        account, batch = an_account(), a_batch()
+        queues = TemporalSendQueues(temporal, ORCHESTRATION)
+        handle = temporal.get_workflow_handle_for(SendQueueWorkflow.run, send_queue_id(account))
+
+        async def arrived() -> int:
+            """Batches that came so far; the store does not know their messages, so the queue ends them at once."""
+            while (state := await handle.query(SendQueueWorkflow.state)).depth:
+                await asyncio.sleep(0.02)
+            return state.next_sequence
+
+        counts = []
+        for again in ("", "", "again", "again", "once more"):
+            await queues.enqueue(account, batch, again=again)
+            counts.append(await arrived())
+        await handle.terminate()
+        assert counts == [1, 1, 2, 2, 3]
+
+    async def test_what_takes_up_room_is_told_with_the_outlook(self, temporal: Client) -> None:
+        account, later = an_account(), datetime.now(UTC) + TOMORROW
+        async with queue_worker(temporal) as task_queue:
+            queues = TemporalSendQueues(temporal, task_queue)
+            for size in (2, 3):
+                await queues.enqueue(account, a_batch(size, not_before=later))
+            outlook = await queues.outlook(account)
+            await temporal.get_workflow_handle(send_queue_id(account)).terminate()
+        assert outlook is not None
+        assert (outlook.depth, outlook.batches) == (5, 2)
 
     async def test_a_round_carries_the_account_and_its_priority(self, temporal: Client) -> None:
         account = an_account()
