@@ -10,6 +10,7 @@ from pydantic import Field
 from temporalio import activity
 
 from activities.failure import heartbeating, translated
+from domain.alternative import SAVED
 from domain.campaign import CampaignStatus
 from domain.delivery import Message, MessageStatus, backoff_ms
 from domain.errors import GatewayError, NotFound
@@ -72,6 +73,8 @@ class RecallActivities:
             refusals = dict(request.refusals)
             await asyncio.gather(*(self._work_off(due, refusals) for _ in range(UNSENT_AT_ONCE)))
             kept = await self._all(request.campaign_id, MessageStatus.SENT)
+            skipped = await self._all(request.campaign_id, MessageStatus.SKIPPED)
+            kept += [message for message in skipped if message.reason == SAVED]
             counts = await self._messages.count_by_status(request.campaign_id)
             record = await self._campaigns.get(request.campaign_id)
         settled = all(status.is_terminal for status, number in counts.items() if number)

@@ -24,7 +24,6 @@ class AlertKind(StrEnum):
     SESSION_RECONNECTED = "session_reconnected"
     GATEWAY_AUTH = "gateway_auth"
     DEAD_LETTER = "dead_letter"
-    LIMITER_REBUILT = "limiter_rebuilt"
     CLOSING_IDENTITY_VIOLATED = "closing_identity_violated"
 
 

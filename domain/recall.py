@@ -21,7 +21,11 @@ USUAL_WINDOW = timedelta(seconds=119)
 
 WINDOW_OVER = "recall_window_over"
 SENT_TO_MANY = "sent_as_mass_message"
-"""Why a message can't be taken back: too late, or the gateway knows no message of its own for the recipient."""
+SAVED_AT_PLATFORM = "saved_at_platform"
+"""Why a message can't be taken back: too late, the gateway knows no message of its own for the recipient, or the
+message was saved at the platform, where somebody has to delete it."""
+
+_REASONS = {MASS_MESSAGE: SENT_TO_MANY, SAVED: SAVED_AT_PLATFORM}
 
 
 class NotRecalled(Model):
@@ -90,12 +94,12 @@ def report(
     refusals: Mapping[UUID, str],
     complete: bool,
 ) -> RecallReport:
-    """``kept``: messages that are still sent; ``refusals``: what the gateway said about some of them."""
+    """``kept``: messages that are still sent, or saved to be sent later; ``refusals``: the gateway's, by message."""
     late: list[NotRecalled] = []
     failed: list[NotRecalled] = []
     for message in kept:
         refusal = refusals.get(message.message_id)
-        reason = refusal or (SENT_TO_MANY if message.reason == MASS_MESSAGE else WINDOW_OVER)
+        reason = refusal or _REASONS.get(message.reason, WINDOW_OVER)
         entry = NotRecalled(message_id=message.message_id, account_id=message.account_id, reason=reason)
         (failed if refusal else late).append(entry)
     return RecallReport(

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from domain.alternative import MASS_MESSAGE, SAVED
 from domain.delivery import Message, MessageStatus
-from domain.recall import MOST_LISTED, SENT_TO_MANY, WINDOW_OVER, in_time, recallable_until, report
+from domain.recall import MOST_LISTED, SAVED_AT_PLATFORM, SENT_TO_MANY, WINDOW_OVER, in_time, recallable_until, report
 from tests.domain.builders import NOW, a_message
 
 
@@ -71,8 +71,9 @@ class TestReport:
 
     def test_each_message_that_stays_is_named_with_its_reason(self) -> None:
         refused, old, mass = a_sent_message("1"), a_sent_message("2"), a_sent_message("3", reason=MASS_MESSAGE)
-        told = self.told([refused, old, mass], {refused.message_id: "auth"})
-        assert told == ([WINDOW_OVER, SENT_TO_MANY], ["auth"])
+        saved = a_sent_message("4", reason=SAVED)
+        told = self.told([refused, old, mass, saved], {refused.message_id: "auth"})
+        assert told == ([WINDOW_OVER, SENT_TO_MANY, SAVED_AT_PLATFORM], ["auth"])
 
     def test_a_refusal_that_was_mended_is_forgotten(self) -> None:
         assert self.told([], {a_sent_message().message_id: "auth"}) == ([], [])
