@@ -162,4 +162,4 @@ class TestLease:
     def test_a_slot_outlives_the_longest_send(self, environment: pytest.MonkeyPatch) -> None:
         environment.setenv("HUNTAZE_SEND_TIMEOUT_S", "2.5")
         environment.setenv("HUNTAZE_LEASE_GRACE_S", "1.5")
-        assert read().lease_ms == 4_000
+        assert read().lease_ms == 5_500

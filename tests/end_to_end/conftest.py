@@ -131,7 +131,7 @@ async def product(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Pro
         directory=tmp_path_factory.mktemp("product"),
         parts=EVERYTHING,
         synchronous="OFF",
-        env={"HUNTAZE_PAGE_SIZE": "4"},
+        env={"HUNTAZE_PAGE_SIZE": "4", "HUNTAZE_LIMIT_TIME_SCALE": "0.25"},
         migrate=migrate,
     )
     async with Stack(options) as stack, _client(stack.env["HUNTAZE_ONLYFANS_BASE_URL"]) as onlyfans:

@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
@@ -56,7 +56,9 @@ class Launcher:
                 account_id=account, level=ComplianceLevel.RELAXED, reason="test", granted_at=datetime.now(UTC)
             )
             await self.ports.autonomy.put(opt_in)
-        record, _ = await accept(intent, str(uuid4()), STAFF, self.ports, self.settings, datetime.now(UTC))
+        # Asked for a while ago: what it wants may be late by now.
+        asked_at = datetime.now(UTC) - timedelta(minutes=1)
+        record, _ = await accept(intent, str(uuid4()), STAFF, self.ports, self.settings, asked_at)
         return record
 
     async def campaign(self, *sizes: int, pages_per_run: int = 500, **changes: Any) -> tuple[CampaignRecord, Handle]:
