@@ -59,10 +59,10 @@ class RedisLimiter:
         self._slots = slots
         self._one_slot = not isinstance(redis, RedisCluster) if one_slot is None else one_slot
         self._clock_us = clock_us
-        self._reserve = Script(redis, "rate_limit", "rate_limit_reserve")
-        self._usage = Script(redis, "rate_limit", "rate_limit_usage")
-        self._rebuild = Script(redis, "rate_limit", "rate_limit_rebuild")
-        self._intact = Script(redis, "rate_limit", "rate_limit_intact")
+        self._reserve = Script(redis, "rate_limit", "rate_limit_reserve", names_process=True)
+        self._usage = Script(redis, "rate_limit", "rate_limit_usage", names_process=True)
+        self._rebuild = Script(redis, "rate_limit", "rate_limit_rebuild", names_process=True)
+        self._intact = Script(redis, "rate_limit", "rate_limit_intact", names_process=True)
         self._confirm = Script(redis, "rate_limit", "rate_limit_confirm")
         self._release = Script(redis, "rate_limit", "rate_limit_release")
         self._hold = Script(redis, "rate_limit", "rate_limit_hold")

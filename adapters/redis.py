@@ -1,5 +1,6 @@
 """The one connection to Redis, and the scripts that run there."""
 
+import json
 from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from hashlib import sha1
@@ -39,22 +40,49 @@ async def open_redis(settings: Settings) -> AsyncIterator[RedisClient]:
 
 
 class Script:
-    """A Lua script, joined from files of ``lua/``, on a server or on the cluster node that has its keys."""
+    """A Lua script, joined from files of ``lua/``, on a server or on the cluster node that has its keys.
 
-    def __init__(self, redis: RedisClient, *names: str) -> None:
+    It begins with ``local run_id``: the id of the server process that runs it, or nil, when the script has to find out
+    by itself. A server forgets its scripts when it ends, and a replica never gets to know them (since Redis 7), so a
+    text that names a process can only ever run in that process.
+    """
+
+    def __init__(self, redis: RedisClient, *names: str, names_process: bool = False) -> None:
         self._redis = redis
-        self._text = "\n".join((_LUA / f"{name}.lua").read_text() for name in names)
-        self._digest = sha1(self._text.encode(), usedforsecurity=False).hexdigest()
+        self._names_process = names_process and isinstance(redis, Redis)
+        self._body = "\n".join((_LUA / f"{name}.lua").read_text() for name in names)
+        self._text, self._digest = self._written("")
 
     async def __call__(self, keys: Sequence[str], arguments: Sequence[str | int | bytes]) -> Any:
         """Run it. A server that does not know it, because it was restarted or took over, is told the text once."""
         try:
             return await self._run("EVALSHA", self._digest, len(keys), *keys, *arguments)
         except NoScriptError:
+            if self._names_process:
+                await self._load()
             return await self._run("EVAL", self._text, len(keys), *keys, *arguments)
+
+    async def _load(self) -> None:
+        """The text for the process at the other end. Asked and told over one connection, which one process has."""
+        assert isinstance(self._redis, Redis)  # noqa: S101 - see __init__
+        async with self._redis.pipeline() as connection:
+            await connection.watch("run_id")
+            server = cast("Mapping[str, Any]", await cast("Awaitable[Any]", connection.info("server")))
+            text, digest = self._written(server["run_id"] if _keeps_scripts_to_itself(server) else "")
+            await cast("Awaitable[Any]", connection.script_load(text))
+        self._digest = digest
+
+    def _written(self, run_id: str) -> tuple[str, str]:
+        text = f"local run_id = {json.dumps(run_id) if run_id else 'nil'}\n{self._body}"
+        return text, sha1(text.encode(), usedforsecurity=False).hexdigest()
 
     def _run(self, *command: str | int | bytes) -> Awaitable[Any]:
         return cast("Awaitable[Any]", self._redis.execute_command(*command))
+
+
+def _keeps_scripts_to_itself(server: Mapping[str, Any]) -> bool:
+    """Before version 7 replicas were told of every script."""
+    return int(str(server["redis_version"]).partition(".")[0]) >= 7
 
 
 class RedisDependency:

@@ -19,6 +19,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import Final
 
+import httpx
 from temporalio.client import Client
 
 from adapters.temporal import connect
@@ -131,6 +132,7 @@ async def measure(plan: Sequence[tuple[int, int]]) -> list[Run]:
         async with AsyncExitStack() as context:
             stack = await context.enter_async_context(Stack(stack_options))
             context.enter_context(in_force(stack.env))
+            await lift_platform_limits(stack.env["HUNTAZE_ONLYFANS_BASE_URL"])
             bench = Bench(stack, await connect())
             await bench.pipeline(WARM_UP)
             for recipients, rounds in plan:
@@ -140,6 +142,13 @@ async def measure(plan: Sequence[tuple[int, int]]) -> list[Run]:
                         runs.append(run)
                         print(f"{run.way}: {recipients} in {run.seconds:.1f} s, {run.rate:.0f}/s", flush=True)
     return runs
+
+
+async def lift_platform_limits(base_url: str) -> None:
+    """The gateway's simulator has a plan's allowance too, and tells when it is used up; whoever is told so waits."""
+    async with httpx.AsyncClient(base_url=base_url) as gateway:
+        answer = await gateway.post("/_control/limits", json={"per_minute": 10_000_000, "per_day": 10_000_000})
+        answer.raise_for_status()
 
 
 def rate(runs: Sequence[Run], way: str, recipients: int) -> float:
@@ -184,7 +193,7 @@ def _show_cpu(runs: Sequence[Run]) -> None:
 def main() -> None:
     """Measure and report."""
     chosen = options(__doc__ or "")
-    plan = [(500, 1)] if chosen.quick else [(1_000, 3), (20_000, 1)]
+    plan = [(500, 3)] if chosen.quick else [(1_000, 3), (20_000, 1)]
     runs = asyncio.run(measure(plan))
     report(runs, [size for size, _ in plan]).finish(chosen)
 

@@ -1,7 +1,7 @@
 """moto's server, one request at a time, at the cost of what a request touches and not of all that is stored.
 
 AWS serialises transactions; moto's threads do not: two at once can undo each other's writes without an error.
-A lock around the application gives the embedded DynamoDB the atomicity that the product relies on.
+Taking one request at a time gives the embedded DynamoDB the atomicity that the product relies on.
 
 moto undoes a failed transaction from copies of all tables that it names, made before each transaction: every write
 would cost as much as there is stored. Here it keeps the tables, and only the items that the transaction names are
@@ -15,8 +15,8 @@ import argparse
 import copy
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from functools import lru_cache
 from inspect import signature
-from threading import Lock
 from types import SimpleNamespace
 from typing import Any
 
@@ -25,27 +25,16 @@ from moto.dynamodb import models
 from moto.dynamodb.models import DynamoDBBackend
 from moto.dynamodb.models.dynamo_type import DynamoType, Item
 from moto.dynamodb.models.table import SecondaryIndex, Table
-from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
-from werkzeug.serving import run_simple
+from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 
-WSGIApplication = Callable[[dict[str, Any], Any], Iterable[bytes]]
+from local.wsgi import serve
+
 Transaction = list[dict[str, Any]]
 
 _Place = tuple[Table, DynamoType, DynamoType | None]
 """Where an item is or would be: its table, its hash key and its range key."""
 
 _RangeCondition = tuple[str, str, list[DynamoType]]
-
-
-def serialised(application: WSGIApplication) -> WSGIApplication:
-    """The same application, entered by one thread at a time; answers leave it complete."""
-    lock = Lock()
-
-    def one_at_a_time(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
-        with lock:
-            return list(application(environ, start_response))
-
-    return one_at_a_time
 
 
 def touch_little() -> None:
@@ -176,13 +165,10 @@ def main() -> None:
     parser.add_argument("--port", type=int, required=True)
     arguments = parser.parse_args()
     touch_little()
-    run_simple(
-        arguments.host,
-        arguments.port,
-        serialised(DomainDispatcherApplication(create_backend_app)),
-        threaded=True,
-        request_handler=MotoRequestHandler,
-    )
+    dispatcher = DomainDispatcherApplication(create_backend_app)
+    # It goes through the addresses of all services otherwise, for each request.
+    dispatcher.get_backend_for_host = lru_cache(maxsize=256)(dispatcher.get_backend_for_host)  # type: ignore[method-assign]
+    serve(dispatcher, arguments.host, arguments.port)
 
 
 if __name__ == "__main__":

@@ -18,6 +18,9 @@ if not now then
 end
 
 local function run_member()
+  if run_id then
+    return 'run:' .. run_id
+  end
   local facts = redis.call('INFO', 'server')
   local _, label_end = string.find(facts, 'run_id:', 1, true)
   return 'run:' .. string.sub(facts, label_end + 1, label_end + 40)
@@ -49,7 +52,8 @@ local function read_plan(packed)
       name = name,
       mark = string.find(name, '^recipient:') and 'span:recipient' or 'span:' .. name,
       span = plan[2 * number + 2],
-      -- What the index says: for how long grants are kept, and until when the log exists.
+      -- What doubts() finds out: the number of grants, for how long they are kept, until when the log exists.
+      size = 0,
       keep = 0,
       exists_until = 0,
     }
@@ -57,20 +61,36 @@ local function read_plan(packed)
   return plan, 3 + 2 * plan[2], subjects
 end
 
--- Why the log of a subject may lack grants: 'unknown' (its kind was not rebuilt), 'evicted', or nil: it lacks none.
-local function doubt(subject, run)
-  local marks = redis.call('ZMSCORE', subject.index, run, subject.mark, subject.name)
-  if not marks[1] or not marks[2] or -marks[2] < subject.span then
-    return 'unknown'
-  end
-  subject.keep = -marks[2]
-  if marks[3] then
-    subject.exists_until = tonumber(marks[3])
-    if subject.exists_until > now and redis.call('EXISTS', subject.log) == 0 then
-      return 'evicted'
+-- Why the logs of subjects may lack grants: for each 'unknown' (its kind was not rebuilt), 'evicted', or false: it lacks
+-- none. Notes what the index says, and how many grants the log has. An index is asked once about neighbours.
+local function doubts(subjects, run)
+  local why, first = {}, 1
+  while first <= #subjects do
+    local index, last, members = subjects[first].index, first, {run}
+    while subjects[last] and subjects[last].index == index do
+      members[#members + 1] = subjects[last].mark
+      members[#members + 1] = subjects[last].name
+      last = last + 1
     end
+    local told = redis.call('ZMSCORE', index, unpack(members))
+    for number = first, last - 1 do
+      local subject, position = subjects[number], 2 * (number - first + 1)
+      local span, exists_until = told[position], told[position + 1]
+      subject.size = redis.call('ZCARD', subject.log)
+      why[number] = false
+      if not told[1] or not span or -span < subject.span then
+        why[number] = 'unknown'
+      else
+        subject.keep = -span
+        if exists_until then
+          subject.exists_until = tonumber(exists_until)
+          why[number] = subject.size == 0 and subject.exists_until > now and 'evicted'
+        end
+      end
+    end
+    first = last
   end
-  return nil
+  return why
 end
 
 -- The numbers of the subjects of one index that are in doubt, whose rebuilding is then announced under this id; nil:
@@ -78,10 +98,9 @@ end
 local function claim_rebuild(subjects, id)
   local run = run_member()
   local index, numbers
-  for number = 1, #subjects do
-    local subject = subjects[number]
-    if doubt(subject, run) and (index or subject.index) == subject.index then
-      index, numbers = subject.index, numbers or {}
+  for number, why in ipairs(doubts(subjects, run)) do
+    if why and (index or subjects[number].index) == subjects[number].index then
+      index, numbers = subjects[number].index, numbers or {}
       numbers[#numbers + 1] = number
     end
   end
@@ -109,17 +128,20 @@ local function score(log, rank)
   return tonumber(redis.call('ZRANGE', log, rank, rank, 'WITHSCORES')[2])
 end
 
--- How many grants a window (now - span, now] holds, those to come included, and, if that is its limit or more,
--- the first moment at which it admits one more (math.huge: never).
-local function fill(log, limit, span)
-  local used = redis.call('ZCOUNT', log, now - span + 1, '+inf')
+-- How many grants a window (now - span, now] of a subject holds, those to come included, and, if that is its limit or
+-- more, the first moment at which it admits one more (math.huge: never).
+local function fill(subject, limit, span)
+  local used = subject.size
+  if used > 0 then
+    used = redis.call('ZCOUNT', subject.log, now - span + 1, '+inf')
+  end
   if used < limit then
     return used, 0
   end
   if limit == 0 then
     return used, math.huge
   end
-  return used, score(log, -limit) + span
+  return used, score(subject.log, -limit) + span
 end
 
 -- Until when the platform asked to wait, and why; 0 when it did not.

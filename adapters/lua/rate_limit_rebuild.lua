@@ -13,8 +13,8 @@ end
 
 local kinds, evicted = {}, {}
 local longest = 0
-for _, subject in ipairs(subjects) do
-  local why = doubt(subject, run)
+for number, why in ipairs(doubts(subjects, run)) do
+  local subject = subjects[number]
   if why == 'unknown' then
     kinds[subject.mark] = subject.span
   elseif why == 'evicted' then

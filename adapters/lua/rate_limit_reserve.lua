@@ -22,7 +22,7 @@ end
 local window = 0
 for i = first_window, #plan, 3 do
   window = window + 1
-  local used, moment = fill(KEYS[plan[i]], plan[i + 1], plan[i + 2])
+  local used, moment = fill(subjects[plan[i]], plan[i + 1], plan[i + 2])
   answer[4 + window] = plan[i + 1] - used
   if moment > retry then
     retry, answer[1], answer[4] = moment, 0, window

@@ -14,7 +14,7 @@ if plan[1] > 0 then
   answer[3], answer[4] = hold(KEYS[plan[1]])
 end
 for i = first_window, #plan, 3 do
-  local used, moment = fill(KEYS[plan[i]], plan[i + 1], plan[i + 2])
+  local used, moment = fill(subjects[plan[i]], plan[i + 1], plan[i + 2])
   answer[#answer + 1] = {used, moment < math.huge and moment or -1}
 end
 for number in string.gmatch(ARGV[3], '%d+') do
