@@ -22,8 +22,8 @@ $(STAMP): requirements-dev.lock pyproject.toml
 install: $(STAMP) ## create .venv from the hashed lock
 
 .PHONY: demo
-demo: $(STAMP) ## run a real campaign on the embedded stack, then stop it
-	@$(BIN)/huntaze demo
+demo: $(STAMP) ## run a real campaign on the embedded stack, then stop it (SCENARIO=cached, review or budget)
+	@$(BIN)/huntaze demo $(if $(SCENARIO),--scenario $(SCENARIO))
 
 .PHONY: up
 up: $(STAMP) ## start the embedded stack and keep it running

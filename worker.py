@@ -19,6 +19,9 @@ from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxR
 from activities.alternative import AlternativeActivities
 from activities.campaign import CampaignActivities
 from activities.delivery import DeliveryActivities, DeliveryPorts
+from activities.draft import Inspection
+from activities.ladder import LadderPorts
+from activities.page import GenerationPorts
 from activities.provider import ProviderActivities
 from activities.recall import RecallActivities
 from activities.review import ReviewActivities
@@ -27,13 +30,16 @@ from adapters.bootstrap import Ports, open_ports
 from adapters.logging import configure
 from adapters.settings import Settings
 from adapters.temporal import TemporalSendQueues, connect
+from domain.compliance import prepare
+from domain.routing import Capability
 from workflows.campaign import CampaignWorkflow
+from workflows.cost import CostReconciliationWorkflow
 from workflows.delivery import SendQueueWorkflow
 from workflows.policies import DELIVERY, GENERATION, ORCHESTRATION, TASK_QUEUES
 from workflows.provider import GenerationWorkflow
 from workflows.recall import RecallWorkflow
 
-WORKFLOWS = (CampaignWorkflow, SendQueueWorkflow, GenerationWorkflow, RecallWorkflow)
+WORKFLOWS = (CampaignWorkflow, SendQueueWorkflow, GenerationWorkflow, RecallWorkflow, CostReconciliationWorkflow)
 
 
 def activities(ports: Ports, client: Client, settings: Settings) -> dict[str, Sequence[Callable[..., Any]]]:
@@ -42,7 +48,7 @@ def activities(ports: Ports, client: Client, settings: Settings) -> dict[str, Se
     campaign = CampaignActivities(
         ports.campaigns, ports.messages, ports.costs, ports.limiter, ports.accounts, ports.alerts, policy=policy
     )
-    review = ReviewActivities(ports.campaigns, ports.messages)
+    review = ReviewActivities(ports.campaigns, ports.messages, ports.experiments)
     submission = SubmissionActivities(
         ports.campaigns,
         ports.messages,
@@ -51,15 +57,7 @@ def activities(ports: Ports, client: Client, settings: Settings) -> dict[str, Se
         ports.accounts,
         policy=policy,
     )
-    provider = ProviderActivities(
-        ports.campaigns,
-        ports.messages,
-        ports.costs,
-        ports.models,
-        ports.prices,
-        messages_per_call=settings.messages_per_call,
-        concurrency=settings.generation_concurrency,
-    )
+    provider = ProviderActivities(generation(ports, settings))
     sending = DeliveryPorts(
         messages=ports.messages,
         gate=ports.gate,
@@ -86,9 +84,39 @@ def activities(ports: Ports, client: Client, settings: Settings) -> dict[str, Se
             submission.resubmit,
             submission.outlook,
         ),
-        GENERATION: (provider.plan, provider.draft_page, provider.answer),
+        GENERATION: (provider.plan, provider.draft_page, provider.answer, provider.reconcile),
         DELIVERY: (delivery.deliver, alternative.take, recall.stop, recall.unsend),
     }
+
+
+def generation(ports: Ports, settings: Settings) -> GenerationPorts:
+    """Everything that writing needs."""
+    moderators = [target.key for target in ports.routing.targets if Capability.MODERATION in target.capabilities]
+    moderator = ports.models[moderators[0]] if settings.moderation and moderators else None
+    return GenerationPorts(
+        campaigns=ports.campaigns,
+        messages=ports.messages,
+        prompts=ports.prompts,
+        cache=ports.cache,
+        ladder=LadderPorts(
+            models=ports.models,
+            routing=ports.routing,
+            prices=ports.prices,
+            tokens=ports.tokens,
+            costs=ports.costs,
+            budgets=ports.budgets,
+            budget_store=ports.budget_store,
+            breaker=ports.breaker,
+            experiments=ports.experiments,
+            alerts=ports.alerts,
+            call_timeout_s=settings.provider_timeout_s,
+            deadline_s=settings.generation_deadline_s,
+        ),
+        inspection=Inspection(ports.similarity, ports.prompts, moderator, judged=settings.quality_judge),
+        messages_per_call=settings.messages_per_call,
+        concurrency=settings.generation_concurrency,
+        patience_s=settings.draft_patience_s,
+    )
 
 
 def workers(
@@ -134,7 +162,9 @@ async def main(queues: Sequence[str]) -> None:
         asyncio.get_running_loop().add_signal_handler(name, stop.set)
     async with AsyncExitStack() as stack:
         ports = await stack.enter_async_context(open_ports(settings))
-        for worker in workers(await connect(), ports, settings, queues):
+        await asyncio.to_thread(prepare)
+        await asyncio.to_thread(ports.tokens.load)
+        for worker in workers(await connect(metrics_address=settings.metrics_address), ports, settings, queues):
             await stack.enter_async_context(worker)
         log.info("worker.ready", taskQueues=list(queues))
         await stop.wait()

@@ -46,7 +46,7 @@ class CloseLane(Model):
 
 
 class Closed(Model):
-    """How many recipients ended how by closing."""
+    """How many recipients of the closed pages ended how; with ``everything``, of all that were never submitted."""
 
     counts: dict[MessageStatus, int]
 
@@ -108,8 +108,8 @@ class CampaignActivities:
                 outlines = await self._messages.outlines(close.campaign_id, close.account_id)
         counts: dict[MessageStatus, int] = {}
         for outline in outlines:
-            by_closing = outline.batch is None and outline.reason == close.reason and outline.status is close.outcome
-            if outline.page >= close.from_page or by_closing:
+            closed = outline.batch is None if close.everything else outline.page >= close.from_page
+            if closed and outline.status.is_terminal:
                 counts[outline.status] = counts.get(outline.status, 0) + 1
         return Closed(counts=counts)
 
@@ -138,6 +138,8 @@ class CampaignActivities:
             compliance_score=round(tally.compliance_sum / tally.scored, 4) if tally.scored else None,
             fallback_history=tally.fallbacks,
             fallback_count=tally.fallback_count,
+            routes=tally.routes,
+            cached=tally.cached,
             audience=outcome.audience,
             outcomes=counts,
             alternatives=outcome.alternatives,

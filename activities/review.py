@@ -1,53 +1,69 @@
-"""Carrying out what a reviewer decided about a page."""
+"""Carrying out what was decided about a page's drafts, and reading a page that somebody else has changed."""
 
+from datetime import UTC, datetime
+
+from pydantic import Field
 from temporalio import activity
 
 from activities.failure import translated
-from domain.delivery import Message, MessageStatus, message_id
-from domain.lane import Decision, PageDrafted, Verdict
+from domain.delivery import Message, MessageReview, message_id
+from domain.errors import HuntazeError
+from domain.lane import PageDrafted, distribution
 from domain.model import AccountId, Model
-from domain.ports import CampaignStore, MessageStore
+from domain.ports import CampaignStore, Experiments, MessageStore
+from domain.review import Decision, Verdict, satisfaction
 
 
-class DecidePage(Model):
-    """A verdict for everything on a page that waits for one."""
+class ReviewedPage(Model):
+    """A page to be read; with ``decision``, what is to be carried out on it first."""
 
     campaign_id: str
     account_id: AccountId
-    page: int
-    decision: Decision
+    page: int = Field(ge=0)
+    decision: Decision | None = None
 
 
 class ReviewActivities:
     """Methods that move drafted messages on."""
 
-    def __init__(self, campaigns: CampaignStore, messages: MessageStore) -> None:
+    def __init__(self, campaigns: CampaignStore, messages: MessageStore, experiments: Experiments) -> None:
         self._campaigns = campaigns
         self._messages = messages
+        self._experiments = experiments
 
     @activity.defn(name="review.decide_page")
     @translated
-    async def decide_page(self, request: DecidePage) -> PageDrafted:
-        """Idempotent; a message that has ended in the meantime stays as it is."""
-        approve = request.decision.verdict is Verdict.APPROVE
+    async def decide_page(self, request: ReviewedPage) -> PageDrafted:
+        """Idempotent; a message that is no draft any more stays as it is, whatever was decided about it."""
         stored = await self._page(request)
-        waiting = [message.message_id for message in stored if message.status is MessageStatus.DRAFTED]
-        await self._messages.transition(
-            request.campaign_id,
-            waiting,
-            MessageStatus.APPROVED if approve else MessageStatus.REJECTED,
-            reason=request.decision.comment,
-            approved_by=request.decision.decided_by,
+        if request.decision is None:
+            return distribution(stored)
+        decision = request.decision
+        now = datetime.now(UTC)
+        review = MessageReview(decided_by=decision.decided_by, decided_at=now, comment=decision.comment)
+        covered = [message for message in stored if decision.covers(message)]
+        for message in covered:
+            await self._observe(message, decision.verdict)
+        await self._messages.decide(
+            covered,
+            decision.verdict.target,
+            reason=decision.reason,
+            review=None if decision.verdict is Verdict.EXPIRE else review,
+            now=now,
         )
-        stored = await self._page(request)
-        rejected = sum(message.status is MessageStatus.REJECTED for message in stored)
-        return PageDrafted(
-            awaiting=sum(message.status is MessageStatus.DRAFTED for message in stored),
-            ready=sum(message.status is MessageStatus.APPROVED for message in stored),
-            counts={MessageStatus.REJECTED: rejected} if rejected else {},
-        )
+        return distribution(await self._page(request))
 
-    async def _page(self, request: DecidePage) -> list[Message]:
+    async def _observe(self, message: Message, verdict: Verdict) -> None:
+        observation = satisfaction(message, verdict)
+        if observation is None:
+            return
+        try:
+            await self._experiments.observe(observation)
+        except HuntazeError:
+            # A decision is worth more than what an experiment learns from it.
+            activity.logger.warning("an observation of an experiment is lost")
+
+    async def _page(self, request: ReviewedPage) -> list[Message]:
         audience = await self._campaigns.audience_page(request.campaign_id, request.account_id, request.page)
         ids = [
             message_id(request.campaign_id, request.account_id, recipient.recipient_id)

@@ -50,7 +50,7 @@ class Resubmit(Model):
 
 
 class Resubmitted(Model):
-    """What the store says: messages that ended, by status, and messages that wait, by batch."""
+    """What the store says: submitted messages that ended, by status, and messages that wait, by batch."""
 
     counts: dict[MessageStatus, int]
     waiting: dict[int, int]
@@ -123,7 +123,7 @@ class SubmissionActivities:
         outlines = await self._messages.outlines(request.campaign_id, request.account_id)
         counts: dict[MessageStatus, int] = {}
         for outline in outlines:
-            if outline.status.is_terminal:
+            if outline.status.is_terminal and outline.batch is not None:
                 counts[outline.status] = counts.get(outline.status, 0) + 1
         waiting: dict[int, int] = {}
         for batch in request.batches:

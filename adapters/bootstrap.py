@@ -1,40 +1,57 @@
 """The one screen where the ports meet the adapters."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
 from adapters.account import DynamoAccounts
 from adapters.alert import DynamoAlerts
+from adapters.breaker import RedisBreaker
+from adapters.budget import RedisBudgets
+from adapters.budget_caps import DynamoBudgets
 from adapters.campaign import DynamoCampaigns
-from adapters.cost import DynamoCosts, ListPrices
+from adapters.cost import DynamoCosts
 from adapters.delivery import DynamoMessages
 from adapters.dynamodb import Dynamo, DynamoDependency, open_dynamo
+from adapters.experiment import DynamoExperiments
 from adapters.onlyfans import open_gateway
-from adapters.provider import open_models
+from adapters.price import ListPrices
+from adapters.prompt import FilePrompts
+from adapters.provider import OpenAIModel, open_models, routing_of
 from adapters.rate_limit import RedisLimiter
 from adapters.redis import RedisDependency, open_redis
+from adapters.response_cache import RedisResponseCache
 from adapters.review import DynamoAutonomy
 from adapters.settings import Settings
+from adapters.similarity import RedisSimilarityLog
 from adapters.slot import DynamoSlots
+from adapters.tokens import OfflineTokens
 from adapters.webhook import DynamoInbox
 from domain.ports import (
     AccountStore,
     Alerts,
     AutonomyStore,
+    Breaker,
+    Budgets,
+    BudgetStore,
     CampaignStore,
     CostStore,
     DeliveryGate,
     Dependency,
+    Experiments,
     Gateway,
     Inbox,
     LanguageModel,
     Limiter,
     MessageStore,
     PriceBook,
+    Prompts,
+    ResponseCache,
+    SimilarityLog,
     SlotLog,
+    Tokens,
 )
-from domain.provider import Provider
+from domain.routing import RoutingPolicy
 
 
 @dataclass(frozen=True)
@@ -52,8 +69,17 @@ class Ports:
     inbox: Inbox
     limiter: Limiter
     gateway: Gateway
-    models: Mapping[Provider, LanguageModel]
+    models: Mapping[str, LanguageModel]
+    prompts: Prompts
+    breaker: Breaker
+    cache: ResponseCache
+    similarity: SimilarityLog
     prices: PriceBook
+    tokens: Tokens
+    budgets: Budgets
+    budget_store: BudgetStore
+    routing: RoutingPolicy
+    experiments: Experiments
     dependencies: tuple[Dependency, ...]
 
 
@@ -67,10 +93,11 @@ async def open_ports(settings: Settings) -> AsyncIterator[Ports]:
         models = await stack.enter_async_context(open_models(settings))
         accounts = DynamoAccounts(dynamo)
         slots = DynamoSlots(dynamo)
+        costs = DynamoCosts(dynamo)
         yield Ports(
             campaigns=DynamoCampaigns(dynamo),
             messages=DynamoMessages(dynamo),
-            costs=DynamoCosts(dynamo),
+            costs=costs,
             autonomy=DynamoAutonomy(dynamo),
             accounts=accounts,
             gate=accounts,
@@ -80,9 +107,23 @@ async def open_ports(settings: Settings) -> AsyncIterator[Ports]:
             limiter=RedisLimiter(redis, slots),
             gateway=gateway,
             models=models,
-            prices=ListPrices(),
-            dependencies=(DynamoDependency(dynamo), RedisDependency(redis), gateway, *models.values()),
+            prompts=FilePrompts(),
+            breaker=RedisBreaker(redis, settings.breaker),
+            cache=RedisResponseCache(redis),
+            similarity=RedisSimilarityLog(redis),
+            prices=ListPrices(settings.prices),
+            tokens=OfflineTokens(),
+            budgets=RedisBudgets(redis, costs),
+            budget_store=DynamoBudgets(dynamo, settings.budgets),
+            routing=routing_of(settings),
+            experiments=DynamoExperiments(dynamo),
+            dependencies=(DynamoDependency(dynamo), RedisDependency(redis), gateway, *_one_of_each_provider(models)),
         )
+
+
+def _one_of_each_provider(models: Mapping[str, OpenAIModel]) -> Sequence[OpenAIModel]:
+    """A provider accepts our key, or not, for all of its models."""
+    return list({name.partition("/")[0]: model for name, model in models.items()}.values())
 
 
 @asynccontextmanager

@@ -1,25 +1,20 @@
-"""The ledger in DynamoDB, and list prices from the package ``genai-prices``."""
+"""The ledger in DynamoDB, and how long reservations in Redis can live."""
 
-from datetime import UTC, datetime
-from decimal import Decimal
-from functools import lru_cache
-from importlib.metadata import version
+from datetime import UTC
 from typing import Any
-
-from genai_prices import Usage as ListUsage
-from genai_prices import calc_price
+from uuid import UUID
 
 from adapters.dynamodb import Dynamo, Item, plain, to_item, value
-from domain.cost import CostEntry, CostTotals, Price
-from domain.provider import Provider
+from adapters.price import ListPrices
+from domain.cost import CostEntry, CostTotals
 
-_MILLION = 1_000_000
-_DEAREST_MODEL = "o1-pro"
-"""150 and 600 US dollars for a million tokens in and out (genai-prices 0.2.3): nothing on the list costs more."""
+__all__ = ["DynamoCosts", "ListPrices"]
+
+_HORIZON = {"scope": value("reservations"), "entry": value("horizon")}
 
 
 class DynamoCosts:
-    """``domain.ports.CostStore``: an entry and all its totals are one transaction."""
+    """``domain.ports.CostStore`` and ``adapters.budget.Ledger``: an entry and all its totals are one transaction."""
 
     def __init__(self, dynamo: Dynamo) -> None:
         self._dynamo = dynamo
@@ -49,6 +44,21 @@ class DynamoCosts:
             raise
         return True
 
+    async def operations(self, campaign_id: str) -> frozenset[UUID]:
+        return frozenset(
+            [
+                UUID(str(plain(item)["entry"]).removeprefix("entry#"))
+                async for item in self._dynamo.query(
+                    TableName=self._table,
+                    KeyConditionExpression="#scope = :scope AND begins_with(#entry, :entry)",
+                    ProjectionExpression="#entry",
+                    ExpressionAttributeNames={"#scope": "scope", "#entry": "entry"},
+                    ExpressionAttributeValues={":scope": value(_campaign(campaign_id)), ":entry": value("entry#")},
+                    ConsistentRead=True,
+                )
+            ]
+        )
+
     async def campaign_totals(self, campaign_id: str) -> CostTotals:
         answer = await self._dynamo.call(
             self._dynamo.client.get_item,
@@ -63,6 +73,25 @@ class DynamoCosts:
 
     async def global_totals(self, first_day: str, last_day: str) -> dict[str, CostTotals]:
         return await self._days("global", first_day, last_day)
+
+    async def horizon_us(self) -> int:
+        """The moment until which reservations may exist, in µs on Redis's clock; 0: there were none."""
+        item = await self._dynamo.get("costs", _HORIZON)
+        return 0 if item is None else int(plain(item)["untilUs"])
+
+    async def extend_horizon(self, until_us: int) -> None:
+        """Put a later one on record; an earlier one changes nothing."""
+        try:
+            await self._dynamo.call(
+                self._dynamo.client.update_item,
+                TableName=self._table,
+                Key=_HORIZON,
+                UpdateExpression="SET untilUs = :until",
+                ConditionExpression="attribute_not_exists(untilUs) OR untilUs < :until",
+                ExpressionAttributeValues={":until": value(until_us)},
+            )
+        except self._dynamo.client.exceptions.ConditionalCheckFailedException:
+            return
 
     async def _days(self, scope: str, first_day: str, last_day: str) -> dict[str, CostTotals]:
         days: dict[str, CostTotals] = {}
@@ -96,49 +125,6 @@ class DynamoCosts:
                 },
             }
         }
-
-
-class ListPrices:
-    """``domain.ports.PriceBook`` over the prices that ``genai-prices`` ships; nothing is downloaded."""
-
-    def price(self, provider: Provider, model: str) -> Price:
-        """Resolved once per model; a lookup takes about 0.1 ms, a multiplication nothing."""
-        return _list_price(provider, model)
-
-
-@lru_cache(maxsize=256)
-def _list_price(provider: Provider, model: str) -> Price:
-    now = datetime.now(UTC)
-    try:
-        million_in = calc_price(
-            ListUsage(input_tokens=_MILLION, output_tokens=0),
-            model_ref=model,
-            provider_id=provider,
-            genai_request_timestamp=now,
-        )
-        million_out = calc_price(
-            ListUsage(input_tokens=0, output_tokens=_MILLION),
-            model_ref=model,
-            provider_id=provider,
-            genai_request_timestamp=now,
-        )
-    except LookupError:
-        return _dearest()
-    return Price(
-        input_per_million=Decimal(million_in.total_price),
-        output_per_million=Decimal(million_out.total_price),
-        version=_version(model),
-    )
-
-
-def _dearest() -> Price:
-    """An unknown model is booked at the list price of the most expensive chat model on record, never at 0."""
-    label = _version(f"unknown, as {_DEAREST_MODEL}")
-    return Price(input_per_million=Decimal(150), output_per_million=Decimal(600), version=label)
-
-
-def _version(model: str) -> str:
-    return f"genai-prices-{version('genai-prices')}/{model}"
 
 
 def _campaign(campaign_id: str) -> str:

@@ -13,15 +13,17 @@ from adapters.dynamodb import (
     chunks,
     from_cursor,
     from_item,
+    plain,
     sortable,
     to_cursor,
     to_item,
     value,
 )
 from adapters.message import message_key, message_update
-from domain.delivery import Attempt, Message, MessageOutline, MessageStatus, Outcome
+from adapters.review_queue import review_place, waiting_drafts
+from domain.delivery import Attempt, Message, MessageOutline, MessageReview, MessageStatus, Outcome
 from domain.errors import Conflict, InvalidRequest
-from domain.ports import MessageListing
+from domain.ports import MessageListing, ReviewFilter, ReviewListing
 
 
 class DynamoMessages:
@@ -55,13 +57,10 @@ class DynamoMessages:
         target: MessageStatus,
         *,
         reason: str = "",
-        approved_by: str | None = None,
         batch: int | None = None,
     ) -> int:
         """A chunk goes in one transaction; what can't make the step is left out and the rest is tried again."""
         changes: dict[str, object] = {"reason": reason}
-        if approved_by is not None:
-            changes["origin.approvedBy"] = approved_by
         if batch is not None:
             changes["batch"] = batch
         made = await self._dynamo.transact_each(
@@ -75,6 +74,39 @@ class DynamoMessages:
         stuck = [message_id for message_id in ids if message_id not in made]
         stored = await self.get_many(campaign_id, stuck)
         return len(made) + sum(message.status is target for message in stored.values())
+
+    async def decide(
+        self,
+        drafts: Sequence[Message],
+        target: MessageStatus,
+        *,
+        reason: str,
+        review: MessageReview | None,
+        now: datetime,
+    ) -> None:
+        """Only from ``drafted``: an approval that came first is not taken back by what was decided about a draft."""
+        await self._dynamo.transact_each(
+            {
+                message.message_id: [
+                    {"Update": self._from_draft(message, target, _decided(message, target, reason, review, now))}
+                ]
+                for message in drafts
+            }
+        )
+
+    async def edit(self, message: Message) -> bool:
+        document = plain(to_item(message, updatedAt=sortable(message.updated_at)))
+        names = ("text", "origin", "compliance", "quality", "reason", "revision", "earlier", "review", "updatedAt")
+        changes = {name: document[name] for name in names if name in document}
+        update = self._from_draft(message, message.status, changes, only_if={"revision": message.revision - 1})
+        try:
+            await self._dynamo.call(self._dynamo.client.update_item, **update)
+        except self._dynamo.client.exceptions.ConditionalCheckFailedException:
+            return False
+        return True
+
+    async def waiting(self, filters: ReviewFilter, *, limit: int, cursor: str | None) -> ReviewListing:
+        return await waiting_drafts(self._dynamo, filters, limit=limit, cursor=cursor)
 
     async def outlines(self, campaign_id: str, account_id: str) -> list[MessageOutline]:
         return [from_item(MessageOutline, item) async for item in self._standings(campaign_id, account_id)]
@@ -214,14 +246,37 @@ class DynamoMessages:
         start = None if cursor is None else message_key(campaign_id, _message_of(cursor))
         return await _listing(self._dynamo.query(start=start, **arguments), limit, _cursor)
 
+    def _from_draft(
+        self,
+        message: Message,
+        target: MessageStatus,
+        changes: Mapping[str, object],
+        only_if: Mapping[str, object] | None = None,
+    ) -> Item:
+        key = message_key(message.campaign_id, message.message_id)
+        drafted = [MessageStatus.DRAFTED]
+        return message_update(self._dynamo, key, target, changes, sources=drafted, only_if=only_if)
+
     def _put_new(self, message: Message) -> Item:
         return {
             "Put": {
                 "TableName": self._table,
-                "Item": to_item(message, updatedAt=sortable(message.updated_at)),
+                "Item": to_item(message, updatedAt=sortable(message.updated_at), **review_place(message)),
                 "ConditionExpression": "attribute_not_exists(messageId)",
             }
         }
+
+
+def _decided(
+    message: Message, target: MessageStatus, reason: str, review: MessageReview | None, now: datetime
+) -> dict[str, object]:
+    changes: dict[str, object] = {"reason": reason, "updatedAt": sortable(now)}
+    if review is not None:
+        changes["review"] = plain(to_item(review))
+    if review is not None and target is MessageStatus.APPROVED and message.origin is not None:
+        changes["origin.approvedBy"] = review.decided_by
+        changes["origin.approvedAt"] = sortable(review.decided_at)
+    return changes
 
 
 async def _listing(items: AsyncIterator[Item], limit: int, cursor: Callable[[Message], str]) -> MessageListing:

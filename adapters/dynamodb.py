@@ -174,7 +174,7 @@ class Dynamo:
 
     async def migrate(self) -> tuple[str, ...]:
         """Create the tables that are missing and have DynamoDB delete what expires; returns the new tables' names."""
-        existing = set((await self.call(self.client.list_tables))["TableNames"])
+        existing = await self.call(self._table_names)
         missing = [name for name in TABLES if self.table(name) not in existing]
         for name in missing:
             try:
@@ -187,6 +187,11 @@ class Dynamo:
         for name in sorted(EXPIRING):
             await self._delete_expired(self.table(name))
         return tuple(self.table(name) for name in missing)
+
+    def _table_names(self) -> set[str]:
+        """All tables of the account; DynamoDB lists a hundred at a time."""
+        pages = self.client.get_paginator("list_tables").paginate()
+        return {name for page in pages for name in page["TableNames"]}
 
     async def _delete_expired(self, table: str) -> None:
         answer = await self.call(self.client.describe_time_to_live, TableName=table)

@@ -25,9 +25,11 @@ def message_update(
     """The arguments of an update to ``target`` from ``sources``, by default all that the state machine allows.
 
     ``changes`` are set, ``once`` only where there is nothing yet, both by attribute (a dot leads into a map);
-    ``only_if``: what the attributes have to be before. A message that fails becomes a dead letter of its account.
+    ``only_if``: what the attributes have to be before. A message that fails becomes a dead letter of its account; one
+    that is no draft any more leaves the review queue.
     """
-    states = {f":from{number}": str(status) for number, status in enumerate(sources or sources_of(target))}
+    sources = sources or sources_of(target)
+    states = {f":from{number}": str(status) for number, status in enumerate(sources)}
     changes = {"status": str(target), **changes}
     once, only_if = once or {}, only_if or {}
     sets = [
@@ -45,11 +47,16 @@ def message_update(
     return {
         "TableName": dynamo.table("messages"),
         "Key": key,
-        "UpdateExpression": f"SET {', '.join(sets)}",
+        "UpdateExpression": f"SET {', '.join(sets)}{_leaving(target, sources)}",
         "ConditionExpression": " AND ".join(conditions),
         "ExpressionAttributeNames": {f"#{part}": part for path in paths for part in path.split(".")},
         "ExpressionAttributeValues": {name: value(raw) for name, raw in values.items()},
     }
+
+
+def _leaving(target: MessageStatus, sources: Sequence[MessageStatus]) -> str:
+    leaves = target is not MessageStatus.DRAFTED and MessageStatus.DRAFTED in sources
+    return " REMOVE reviewQueue, reviewPlace" if leaves else ""
 
 
 def _name(path: str) -> str:

@@ -1,166 +1,178 @@
 """OpenAI and Azure OpenAI through the ``openai`` SDK; its exceptions become ``ProviderError`` here only.
 
-Both dialects answer chat completions with structured outputs. The raw answer is parsed here and not by the
-SDK, because an answer that can't be used was billed all the same and its usage must not be lost.
+Both dialects answer chat completions with structured outputs. The raw answer is handed on and not parsed by the SDK,
+because an answer that can't be used was billed all the same and its usage must not be lost.
+
+Where the provider may keep answers (``store``), each carries the id of its operation: an attempt after a crash finds
+what was bought already, and a campaign's calls can be compared with the ledger.
 """
 
-import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from functools import cache
-from pathlib import Path
-from typing import TypeVar
+from uuid import UUID
 
 import openai
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from openai import AsyncAzureOpenAI, AsyncOpenAI, DefaultAioHttpClient
-from openai.types.chat import ChatCompletion
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from adapters.settings import Settings
 from domain.cost import Usage
 from domain.errors import ProviderError, ProviderFault
-from domain.provider import (
-    ContentPlan,
-    ModerationAnswer,
-    PlanAnswer,
-    Provider,
-    WritingAnswer,
-    WritingTask,
-)
+from domain.prompt import Completion, KeptAnswer, Prompt, ProviderCall
+from domain.provider import ModerationAnswer, Provider
+from domain.routing import Capability, RoutingPolicy, Target, default_policy
 
-PLAN_PROMPT = "plan.v1"
-WRITE_PROMPT = "write.v1"
 MODERATION_MODEL = "omni-moderation-latest"
-
-_PROMPTS = Path(__file__).parent / "prompts"
-
-
-class _Strict(BaseModel):
-    """A response schema in the subset that structured outputs accept: closed objects, every field required."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+OPERATION = "operation_id"
+STEP = "step_id"
+CAMPAIGN = "campaign_id"
+LISTED = 100
+"""Stored answers in one page of a list."""
 
 
-class _PlanOutput(_Strict):
-    theme: str
-    tone: str
-    angle: str
-    call_to_action: str
-    talking_points: list[str]
+class _Wire(BaseModel):
+    """As much of a chat completion as is needed; a provider may add to it at any time."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
 
 
-class _MessageOutput(_Strict):
-    recipient_id: str
-    text: str
+class _InputDetails(_Wire):
+    cached_tokens: int | None = None
 
 
-class _BatchOutput(_Strict):
-    messages: list[_MessageOutput]
+class _OutputDetails(_Wire):
+    reasoning_tokens: int | None = None
 
 
-S = TypeVar("S", bound=_Strict)
+class _Usage(_Wire):
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    prompt_tokens_details: _InputDetails | None = None
+    completion_tokens_details: _OutputDetails | None = None
+
+
+class _Said(_Wire):
+    content: str | None = None
+    refusal: str | None = None
+
+
+class _Choice(_Wire):
+    finish_reason: str | None = None
+    message: _Said
+
+
+class _Answer(_Wire):
+    choices: tuple[_Choice, ...] = Field(min_length=1)
+    usage: _Usage | None = None
 
 
 class OpenAIModel:
-    """``domain.ports.LanguageModel`` in either dialect.
+    """``domain.ports.LanguageModel`` in either dialect. ``keeps_answers``: the provider may store them."""
 
-    ``deployment`` is what the API is asked for, ``priced_as`` the model whose list price applies: at Azure a
-    deployment may have any name.
-    """
-
-    def __init__(self, provider: Provider, client: AsyncOpenAI, *, deployment: str, priced_as: str) -> None:
-        self.name = str(provider)
+    def __init__(self, target: Target, client: AsyncOpenAI, *, keeps_answers: bool = True) -> None:
+        self.name = target.key
+        self._target = target
         self._client = client
-        self._deployment = deployment
-        self._priced_as = priced_as
+        self._keeps = keeps_answers
 
-    async def plan(self, *, brief: str, message_type: str) -> PlanAnswer:
-        output, usage = await self._structured(
-            "campaign_plan", _PlanOutput, _prompt(PLAN_PROMPT, message_type=message_type), brief
-        )
-        return PlanAnswer(
-            plan=ContentPlan.model_validate(output.model_dump()),
-            usage=usage,
-            model=self._priced_as,
-            prompt_version=PLAN_PROMPT,
-        )
-
-    async def write(self, task: WritingTask) -> WritingAnswer:
-        system = _prompt(WRITE_PROMPT, message_type=str(task.message_type), brief=task.brief)
-        request = {
-            "message_type": str(task.message_type),
-            "plan": task.plan.model_dump(mode="json", by_alias=False),
-            "recipients": [
-                recipient.model_dump(mode="json", by_alias=False, exclude_none=True) for recipient in task.recipients
-            ],
-        }
-        output, usage = await self._structured(
-            "message_batch", _BatchOutput, system, json.dumps(request, ensure_ascii=False)
-        )
-        asked = {recipient.recipient_id for recipient in task.recipients}
-        return WritingAnswer(
-            texts={message.recipient_id: message.text for message in output.messages if message.recipient_id in asked},
-            usage=usage,
-            model=self._priced_as,
-            prompt_version=WRITE_PROMPT,
-        )
-
-    async def moderate(self, text: str) -> ModerationAnswer:
+    async def complete(self, prompt: Prompt, call: ProviderCall) -> Completion:
+        """Raises ``ProviderError``; one that follows a billed answer carries the tokens."""
         try:
-            answer = await self._client.moderations.create(model=MODERATION_MODEL, input=text)
+            # Posted and read as it is: the SDK's own method goes through every part of the schema, and builds every
+            # part of the answer, which takes longer than everything else in the client together.
+            content = await self._client.post(
+                "/chat/completions", cast_to=bytes, body=self._body(prompt, call), options={"timeout": call.timeout_s}
+            )
         except openai.APIError as error:
             raise _translated(error) from error
-        result = answer.results[0]
-        flags = result.categories.model_dump(by_alias=True)
-        return ModerationAnswer(
-            flagged=result.flagged, categories=tuple(sorted(name for name, flagged in flags.items() if flagged))
-        )
+        try:
+            answer = _Answer.model_validate_json(content)
+        except ValidationError as error:
+            raise ProviderError(
+                "the provider's answer is no chat completion", fault=ProviderFault.TRANSIENT, billing_unknown=True
+            ) from error
+        usage = _usage_of(answer.usage)
+        return Completion(content=_content_of(answer.choices[0], usage), usage=usage)
+
+    async def kept_of_step(self, step_id: UUID) -> Sequence[KeptAnswer]:
+        """What was bought for a step, oldest first."""
+        return await self._kept({STEP: str(step_id)})
+
+    async def kept_of_campaign(self, campaign_id: str) -> Sequence[KeptAnswer]:
+        """What was bought for a campaign, oldest first."""
+        return await self._kept({CAMPAIGN: campaign_id})
+
+    async def moderate(self, texts: Sequence[str]) -> Sequence[ModerationAnswer]:
+        """The provider's moderation endpoint; free of charge."""
+        try:
+            answer = await self._client.moderations.create(model=MODERATION_MODEL, input=list(texts))
+        except openai.APIError as error:
+            raise _translated(error) from error
+        return [
+            ModerationAnswer(
+                flagged=result.flagged,
+                categories=tuple(
+                    sorted(name for name, flagged in result.categories.model_dump(by_alias=True).items() if flagged)
+                ),
+            )
+            for result in answer.results
+        ]
 
     async def check(self) -> Mapping[str, str]:
         """That the provider accepts our key; costs nothing."""
         await self._client.models.list(timeout=5)
-        return {"deployment": self._deployment}
+        return {"model": self._target.model}
 
-    async def _structured(self, name: str, schema: type[S], system: str, user: str) -> tuple[S, Usage]:
+    def _body(self, prompt: Prompt, call: ProviderCall) -> dict[str, object]:
+        body: dict[str, object] = {
+            "model": self._target.model,
+            "messages": [{"role": "system", "content": prompt.system}, {"role": "user", "content": prompt.user}],
+            "response_format": {
+                "type": "json_schema",
+                "json_schema": {"name": prompt.schema_name, "schema": prompt.json_schema, "strict": True},
+            },
+            "max_completion_tokens": prompt.max_output_tokens,
+        }
+        return {**body, "store": True, "metadata": _labels(call)} if self._keeps else body
+
+    async def _kept(self, labels: dict[str, str]) -> Sequence[KeptAnswer]:
+        if not self._keeps:
+            return ()
         try:
-            completion = await self._client.chat.completions.create(
-                model=self._deployment,
-                messages=[{"role": "system", "content": system}, {"role": "user", "content": user}],
-                response_format={
-                    "type": "json_schema",
-                    "json_schema": {"name": name, "schema": schema.model_json_schema(), "strict": True},
-                },
+            listed = self._client.chat.completions.list(
+                metadata=labels, model=self._target.model, limit=LISTED, order="asc"
             )
+            return [
+                KeptAnswer(
+                    operation_id=UUID(operation),
+                    content=each.choices[0].message.content or "",
+                    usage=_usage_of(None if each.usage is None else _Usage.model_validate(each.usage.model_dump())),
+                )
+                async for each in listed
+                if (operation := (each.metadata or {}).get(OPERATION))
+            ]
         except openai.APIError as error:
             raise _translated(error) from error
-        usage = _usage_of(completion)
-        billed = (usage.input_tokens, usage.output_tokens)
-        try:
-            return schema.model_validate_json(_content_of(completion)), usage
-        except ValidationError as error:
-            raise ProviderError(
-                f"the answer is not a valid {name}",
-                fault=ProviderFault.MALFORMED_OUTPUT,
-                billed_tokens=billed,
-                model=self._priced_as,
-            ) from error
-        except _RefusedError as error:
-            raise ProviderError(
-                "the provider refused on content policy",
-                fault=ProviderFault.CONTENT_POLICY,
-                billed_tokens=billed,
-                model=self._priced_as,
-            ) from error
 
 
-class _RefusedError(Exception):
-    """The provider answered with a refusal instead of content."""
+def routing_of(settings: Settings) -> RoutingPolicy:
+    """The policy that is configured, or the default one over the configured models."""
+    return settings.routing or default_policy(
+        azure=Target(
+            provider=Provider.AZURE, model=settings.azure_openai_deployment, priced_as=settings.azure_openai_model
+        ),
+        openai=Target(
+            provider=Provider.OPENAI,
+            model=settings.openai_model,
+            capabilities=frozenset({Capability.STRUCTURED_OUTPUT, Capability.MODERATION}),
+        ),
+        cheaper=Target(provider=Provider.OPENAI, model=settings.openai_cheaper_model),
+    )
 
 
 @asynccontextmanager
-async def open_models(settings: Settings) -> AsyncIterator[Mapping[Provider, OpenAIModel]]:
-    """Both providers on the SDK's aiohttp transport, without retries of their own: the workflow owns those."""
+async def open_models(settings: Settings) -> AsyncIterator[Mapping[str, OpenAIModel]]:
+    """Every model of the routing policy by its key, on the SDK's aiohttp transport, without retries of its own."""
     timeout = settings.provider_timeout_s
     async with (
         AsyncOpenAI(
@@ -179,61 +191,63 @@ async def open_models(settings: Settings) -> AsyncIterator[Mapping[Provider, Ope
             http_client=DefaultAioHttpClient(timeout=timeout),
         ) as azure,
     ):
+        clients: Mapping[Provider, AsyncOpenAI] = {Provider.OPENAI: direct, Provider.AZURE: azure}
         yield {
-            Provider.OPENAI: OpenAIModel(
-                Provider.OPENAI, direct, deployment=settings.openai_model, priced_as=settings.openai_model
-            ),
-            Provider.AZURE: OpenAIModel(
-                Provider.AZURE,
-                azure,
-                deployment=settings.azure_openai_deployment,
-                priced_as=settings.azure_openai_model,
-            ),
+            target.key: OpenAIModel(target, clients[target.provider], keeps_answers=settings.provider_keeps_answers)
+            for target in routing_of(settings).targets
         }
 
 
-@cache
-def _environment() -> Environment:
-    return Environment(loader=FileSystemLoader(_PROMPTS), undefined=StrictUndefined, autoescape=False)  # noqa: S701
+def _labels(call: ProviderCall) -> dict[str, str]:
+    return {OPERATION: str(call.operation_id), STEP: str(call.step_id), CAMPAIGN: call.campaign_id}
 
 
-def _prompt(version: str, **values: str) -> str:
-    return _environment().get_template(f"{version}.j2").render(values)
-
-
-def _content_of(completion: ChatCompletion) -> str:
-    choice = completion.choices[0]
+def _content_of(choice: _Choice, usage: Usage) -> str:
     if choice.finish_reason == "content_filter" or choice.message.refusal:
-        raise _RefusedError
+        raise ProviderError(
+            "the provider refused on content policy", fault=ProviderFault.CONTENT_POLICY, billed_tokens=usage.billed
+        )
+    if choice.finish_reason == "length":
+        raise ProviderError("the answer was cut off", fault=ProviderFault.MALFORMED_OUTPUT, billed_tokens=usage.billed)
     return choice.message.content or ""
 
 
-def _usage_of(completion: ChatCompletion) -> Usage:
-    if completion.usage is None:
+def _usage_of(usage: _Usage | None) -> Usage:
+    if usage is None:
         return Usage()
-    return Usage(input_tokens=completion.usage.prompt_tokens, output_tokens=completion.usage.completion_tokens)
+    read, thought = usage.prompt_tokens_details, usage.completion_tokens_details
+    return Usage(
+        input_tokens=usage.prompt_tokens,
+        output_tokens=usage.completion_tokens,
+        cached_tokens=(read.cached_tokens or 0) if read else 0,
+        reasoning_tokens=(thought.reasoning_tokens or 0) if thought else 0,
+    )
 
 
 def _translated(error: openai.APIError) -> ProviderError:
     if isinstance(error, openai.APITimeoutError) and not _refused_or_reset(error):
-        return ProviderError("the provider did not answer in time", fault=ProviderFault.TIMEOUT)
+        return ProviderError("the provider did not answer in time", fault=ProviderFault.TIMEOUT, billing_unknown=True)
     if isinstance(error, openai.APIStatusError):
         return ProviderError(
             f"the provider answered {error.status_code}",
             fault=_fault_of(error),
             retry_after_s=_retry_after(error),
         )
-    return ProviderError("the provider can't be reached", fault=ProviderFault.TRANSIENT)
+    # Nothing was asked of a server that refused the connection; one that broke it may have answered.
+    refused = any(isinstance(cause, ConnectionRefusedError) for cause in _causes(error))
+    return ProviderError("the provider can't be reached", fault=ProviderFault.TRANSIENT, billing_unknown=not refused)
 
 
 def _refused_or_reset(error: BaseException) -> bool:
     """The SDK's aiohttp transport reports a refused or reset connection as a time-out; the socket knows better."""
+    return any(isinstance(cause, ConnectionError) for cause in _causes(error))
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
     cause: BaseException | None = error
     while cause is not None:
-        if isinstance(cause, ConnectionError):
-            return True
+        yield cause
         cause = cause.__cause__ or cause.__context__
-    return False
 
 
 def _fault_of(error: openai.APIStatusError) -> ProviderFault:

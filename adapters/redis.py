@@ -16,6 +16,9 @@ from adapters.settings import Settings
 
 _LUA = Path(__file__).parent / "lua"
 
+MAX_CONNECTIONS = 2_000
+"""Connections of one process; they are opened when they are needed."""
+
 RedisClient = Redis | RedisCluster
 
 
@@ -32,6 +35,8 @@ async def open_redis(settings: Settings) -> AsyncIterator[RedisClient]:
         socket_connect_timeout=2,
         retry=Retry(NoBackoff(), 1),
         decode_responses=True,
+        # One for each call in flight: a caller that gets none could decide nothing.
+        max_connections=MAX_CONNECTIONS,
     )
     try:
         yield client

@@ -12,7 +12,11 @@ from typing import Self
 from pydantic import AliasChoices, Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from domain.breaker import BreakerPolicy
+from domain.budget import BudgetCaps
+from domain.cost import PriceOverride
 from domain.rate_limit import ACCOUNT_CEILING, LimitPolicy
+from domain.routing import RoutingPolicy
 
 
 class Environment(StrEnum):
@@ -79,10 +83,28 @@ class Settings(BaseSettings):
     openai_model: str = "gpt-4o-mini"
     azure_openai_endpoint: str = Field(default="", validation_alias=_named("AZURE_OPENAI_ENDPOINT"))
     azure_openai_api_key: SecretStr = Field(default=SecretStr(""), validation_alias=_named("AZURE_OPENAI_API_KEY"))
-    azure_openai_api_version: str = Field(default="2024-10-21", validation_alias=_named("OPENAI_API_VERSION"))
+    azure_openai_api_version: str = Field(default="2025-02-01-preview", validation_alias=_named("OPENAI_API_VERSION"))
     azure_openai_deployment: str = "gpt-4o"
     azure_openai_model: str = Field(default="gpt-4o", description="model behind the deployment, for its price")
+    openai_cheaper_model: str = Field(default="gpt-4.1-nano", description="asked when a budget has too little left")
+    routing: RoutingPolicy | None = Field(default=None, description="JSON; by default from the models above")
     provider_timeout_s: float = Field(default=30.0, gt=0)
+    generation_deadline_s: float = Field(default=60.0, gt=0, description="for one answer over all rungs of the ladder")
+    draft_patience_s: float = Field(
+        default=120.0, ge=0, description="how long a page waits for providers before fans get general texts"
+    )
+    breaker: BreakerPolicy = Field(default_factory=BreakerPolicy, description="JSON")
+    provider_keeps_answers: bool = Field(
+        default=True, description="answers are kept at the provider, so that none is bought twice after a crash"
+    )
+    moderation: bool = Field(default=True, description="the provider's moderation endpoint sees each text as well")
+    quality_judge: bool = Field(default=False, description="a model judges each text as well; costs a call")
+
+    # Money
+    budgets: BudgetCaps = Field(default_factory=BudgetCaps, description="JSON; US dollars, null is no limit")
+    prices: dict[str, PriceOverride] = Field(
+        default_factory=dict, description='JSON; by "azure/<model>" or "openai/<model>", over the list prices'
+    )
 
     # Campaigns
     page_size: int = Field(default=50, ge=1, le=100, description="recipients drafted in one activity")
@@ -93,6 +115,9 @@ class Settings(BaseSettings):
     legacy_base_url: str = Field(default="", validation_alias=_named("LEGACY_BASE_URL"))
 
     # Worker
+    metrics_address: str = Field(
+        default="", pattern=r"^$|^[\w.:\[\]-]+:\d+$", description="serves Prometheus metrics there; empty: nowhere"
+    )
     drain_timeout_s: float = Field(default=30.0, ge=0, description="time for running activities after SIGTERM")
     max_concurrent_activities: int = Field(default=100, ge=1)
 

@@ -9,9 +9,13 @@ def _table(
     range_key: str,
     indexes: Mapping[str, tuple[str, str]] | None = None,
     local: Mapping[str, tuple[str, Sequence[str]]] | None = None,
+    held: Mapping[str, Sequence[str]] | None = None,
 ) -> dict[str, Any]:
-    """``indexes``: their hash and range keys; ``local``: their range keys and what they hold beside all keys."""
-    indexes, local = indexes or {}, local or {}
+    """``indexes``: their hash and range keys; ``local``: their range keys and what they hold beside all keys.
+
+    ``held``: the same for those of the ``indexes`` that do not hold everything.
+    """
+    indexes, local, held = indexes or {}, local or {}, held or {}
     names = {
         hash_key,
         range_key,
@@ -34,7 +38,9 @@ def _table(
                     {"AttributeName": keys[0], "KeyType": "HASH"},
                     {"AttributeName": keys[1], "KeyType": "RANGE"},
                 ],
-                "Projection": {"ProjectionType": "ALL"},
+                "Projection": {"ProjectionType": "INCLUDE", "NonKeyAttributes": list(held[index])}
+                if index in held
+                else {"ProjectionType": "ALL"},
             }
             for index, keys in indexes.items()
         ]
@@ -46,9 +52,9 @@ def _table(
                     {"AttributeName": hash_key, "KeyType": "HASH"},
                     {"AttributeName": key, "KeyType": "RANGE"},
                 ],
-                "Projection": {"ProjectionType": "INCLUDE", "NonKeyAttributes": list(held)},
+                "Projection": {"ProjectionType": "INCLUDE", "NonKeyAttributes": list(attributes)},
             }
-            for index, (key, held) in local.items()
+            for index, (key, attributes) in local.items()
         ]
     return definition
 
@@ -59,21 +65,24 @@ TABLES: dict[str, dict[str, Any]] = {
         "campaignId",
         "messageId",
         # Failed messages that nobody has closed: only they have the attribute ``deadLetterOf``.
-        {"dead_letters": ("deadLetterOf", "updatedAt")},
+        # Drafts that wait for a person: only they have the attribute ``reviewQueue``, a shard of their owner.
+        {"dead_letters": ("deadLetterOf", "updatedAt"), "reviews": ("reviewQueue", "reviewPlace")},
         # Where messages stand, read consistently by account and without their texts. The price of a local index:
         # one campaign may hold 10 GB.
         {"by_account": ("accountId", ("page", "status", "reason", "batch"))},
+        held={"reviews": ("owner", "accountId")},
     ),
     "costs": _table("scope", "entry"),
     "accounts": _table("accountId", "item"),
     "slots": _table("accountId", "slot"),
     "alerts": _table("scope", "entry"),
     "inbox": _table("scope", "entry"),
+    "experiments": _table("scope", "entry"),
 }
 """Every table by its name without the prefix."""
 
 EXPIRY = "expiresAt"
 """The attribute, in epoch seconds, after which DynamoDB may delete an item, in its own time; nothing relies on it."""
 
-EXPIRING = frozenset({"slots", "alerts", "inbox"})
+EXPIRING = frozenset({"slots", "alerts", "inbox", "experiments"})
 """The tables in which items expire."""

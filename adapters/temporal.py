@@ -19,6 +19,7 @@ from temporalio.client import (
 from temporalio.common import Priority, QueryRejectCondition, WorkflowIDConflictPolicy
 from temporalio.envconfig import ClientConfig
 from temporalio.exceptions import ApplicationError
+from temporalio.runtime import PrometheusConfig, Runtime, TelemetryConfig
 from temporalio.service import RPCError, RPCStatusCode
 
 from adapters.payload import DATA_CONVERTER
@@ -46,11 +47,18 @@ DEFAULT_ADDRESS = "127.0.0.1:7233"
 """Where a Temporal server listens when nothing says otherwise."""
 
 
-async def connect() -> Client:
-    """Connect as ``TEMPORAL_ADDRESS``, ``TEMPORAL_NAMESPACE``, ``TEMPORAL_API_KEY`` and the TLS variables say."""
+async def connect(*, metrics_address: str = "") -> Client:
+    """Connect as ``TEMPORAL_ADDRESS``, ``TEMPORAL_NAMESPACE``, ``TEMPORAL_API_KEY`` and the TLS variables say.
+
+    ``metrics_address``: where this process serves its metrics in Prometheus's format; empty: nowhere.
+    """
+    metrics = PrometheusConfig(bind_address=metrics_address) if metrics_address else None
+    runtime = Runtime(telemetry=TelemetryConfig(metrics=metrics)) if metrics else None
     config = ClientConfig.load_client_connect_config()
     config.setdefault("target_host", DEFAULT_ADDRESS)
-    return await Client.connect(**config, data_converter=DATA_CONVERTER, interceptors=[TraceInterceptor()])
+    return await Client.connect(
+        **config, data_converter=DATA_CONVERTER, interceptors=[TraceInterceptor()], runtime=runtime
+    )
 
 
 class TemporalSendQueues:

@@ -1,5 +1,6 @@
 """The HTTP application: ``uvicorn --factory api.app:create_app``."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -18,13 +19,16 @@ from api.engine import Engine
 from api.middleware import BodyLimitMiddleware, HeaderMiddleware, LastResortMiddleware
 from api.routes import (
     alert,
+    budget,
     campaign,
     cost,
     dead_letter,
     delivery,
+    experiment,
     health,
     message,
     progress,
+    provider,
     queue,
     rate_limit,
     recall,
@@ -33,9 +37,11 @@ from api.routes import (
     webhook,
 )
 from api.trace import TraceMiddleware
+from domain.budget import BudgetChange
 from domain.campaign import WorkflowIntent
+from domain.compliance import prepare
 from domain.model import Model
-from domain.review import AutonomyRequest, ReviewRequest
+from domain.review import AutonomyRequest, BulkReviewRequest, EditRequest, ReviewRequest
 from domain.webhook import WebhookEvent
 
 _CONCEPTS = (
@@ -45,9 +51,12 @@ _CONCEPTS = (
     recall,
     review,
     cost,
+    budget,
     message,
     rate_limit,
     statistics,
+    provider,
+    experiment,
     queue,
     dead_letter,
     alert,
@@ -58,8 +67,11 @@ _BODIES: tuple[type[Model], ...] = (
     WorkflowIntent,
     campaign.ControlBody,
     ReviewRequest,
+    EditRequest,
+    BulkReviewRequest,
     AutonomyRequest,
     DirectMessageRequest,
+    BudgetChange,
     rate_limit.LimitsBody,
     queue.AccountControlBody,
     dead_letter.RetryBody,
@@ -105,6 +117,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     async with open_ports(app.state.settings) as ports:
+        await asyncio.to_thread(prepare)
         app.state.ports = ports
         app.state.background = Background()
         try:

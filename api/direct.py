@@ -89,8 +89,14 @@ class Stored(NamedTuple):
 def require_compliant(text: str) -> ComplianceReport:
     """The report of a text that may be sent; raises ``ComplianceViolation`` with every rule and its remedy."""
     report = check(text)
+    require_unblocked(report)
+    return report
+
+
+def require_unblocked(report: ComplianceReport) -> None:
+    """Raises ``ComplianceViolation`` with every rule that blocks, and its remedy."""
     if not report.blocked:
-        return report
+        return
     broken = [violation for violation in report.violations if violation.severity is Severity.BLOCK]
     rules = tuple(violation.rule_id for violation in broken)
     raise Refusal(

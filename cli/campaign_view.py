@@ -46,8 +46,10 @@ def show_campaign(view: dict[str, Any]) -> None:
         print(f"cost so far: {dollars(progress['costMicros'])}")
         if progress["pendingReviews"]:
             known = campaign["campaignId"]
-            print("drafts wait for a decision; read them: huntaze campaign messages", known)
-            print("then: huntaze campaign approve (or reject)", known)
+            print("drafts wait for a decision; read them: huntaze review list --campaign", known)
+            print("then: huntaze review approve (or reject)", known)
+            if progress.get("unwritten"):
+                print(f"{progress['unwritten']} of them have no text yet: huntaze review edit {known} MESSAGE --text …")
     if view["result"] is not None:
         show_result(view["result"])
 

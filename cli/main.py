@@ -5,7 +5,22 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from cli import alert, campaign, demo, doctor, limits, message, queue, service, stack, token
+from cli import (
+    alert,
+    budget,
+    campaign,
+    demo,
+    doctor,
+    experiment,
+    limits,
+    message,
+    provider,
+    queue,
+    review,
+    service,
+    stack,
+    token,
+)
 from cli.console import Complaint, tell
 
 
@@ -38,7 +53,9 @@ for command in (
     service.worker,
     service.migrate,
     alert.alerts,
+    experiment.experiments,
+    provider.providers,
 ):
     app.command()(command)
-for group in (campaign, message, queue, limits):
+for group in (campaign, review, message, queue, limits, budget):
     app.add_typer(group.app, name=group.__name__.rpartition(".")[2])

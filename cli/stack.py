@@ -69,15 +69,27 @@ async def _keep_up(directory: Path, ports: Mapping[str, int], real_ai: bool) -> 
 
 @asynccontextmanager
 async def started(
-    directory: Path, *, ports: Mapping[str, int] | None = None, real_ai: bool = False
+    directory: Path,
+    *,
+    ports: Mapping[str, int] | None = None,
+    real_ai: bool = False,
+    env: Mapping[str, str] | None = None,
 ) -> AsyncIterator["Stack"]:
-    """The whole stack with its tables; what keeps it from starting becomes a complaint."""
+    """The whole stack with its tables; what keeps it from starting becomes a complaint.
+
+    ``env``: overrides for API and worker.
+    """
     require_embedded()
     from local.stack import Stack, StackOptions
 
     print(f"starting the embedded stack (logs in {directory / 'logs'}) ...", flush=True)
     options = StackOptions(
-        directory=directory, ports=ports or {}, use_real=real_ai, keep_data=False, migrate=_create_tables
+        directory=directory,
+        ports=ports or {},
+        env=env or {},
+        use_real=real_ai,
+        keep_data=False,
+        migrate=_create_tables,
     )
     async with AsyncExitStack() as context:
         with _start_complaints(directory):

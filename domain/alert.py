@@ -24,6 +24,9 @@ class AlertKind(StrEnum):
     SESSION_RECONNECTED = "session_reconnected"
     GATEWAY_AUTH = "gateway_auth"
     DEAD_LETTER = "dead_letter"
+    BUDGET_EXHAUSTED = "budget_exhausted"
+    UNKNOWN_PRICE = "unknown_price"
+    PROVIDER_AUTH = "provider_auth"
     CLOSING_IDENTITY_VIOLATED = "closing_identity_violated"
 
 

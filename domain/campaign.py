@@ -3,6 +3,7 @@
 import hashlib
 import json
 import unicodedata
+from collections import Counter
 from collections.abc import Iterable
 from datetime import datetime
 from decimal import Decimal
@@ -20,8 +21,11 @@ from domain.delivery import Priority
 from domain.model import AccountId, Model, RecipientId, Request
 from domain.provider import IntentType, PreferredProvider, RecipientProfile
 from domain.rate_limit import MessageType
+from domain.review import REVIEW_HOURS, ReviewPolicy
 
 MAX_AUDIENCE = 100_000
+MAX_LANGUAGES = 8
+"""General texts that a plan has room for."""
 PLATFORMS = frozenset({"onlyfans"})
 
 SEARCH_ATTRIBUTES: dict[str, str] = {
@@ -60,6 +64,17 @@ class OnlyFansContext(Request):
     compliance_level: ComplianceLevel = ComplianceLevel.STRICT
 
 
+class OnBudget(StrEnum):
+    """What a campaign does when a budget has too little left.
+
+    ``degrade``: a cheaper model, then general texts that cost nothing, then a person writes. ``stop``: nothing more is
+    written; whoever has no message by then is skipped.
+    """
+
+    DEGRADE = "degrade"
+    STOP = "stop"
+
+
 class WorkflowIntent(Request):
     """What a caller asks for. Everything but ``type`` and ``onlyFansContext`` has a default."""
 
@@ -70,12 +85,14 @@ class WorkflowIntent(Request):
     client_version: str = Field(default="", max_length=64)
     feature_flags: dict[str, bool] = Field(default_factory=dict)
     max_cost: Decimal | None = Field(default=None, gt=0, le=1_000_000, description="US dollars")
+    on_budget: OnBudget = Field(default=OnBudget.DEGRADE, description="when a budget has too little left")
     preferred_provider: PreferredProvider = PreferredProvider.AUTO
     platforms: tuple[str, ...] = ("onlyfans",)
     priority: Priority = Priority.MEDIUM
     brief: str = Field(default="", max_length=2_000, description="what the campaign is to say")
     text: str = Field(default="", max_length=4 * MAX_TEXT_CHARACTERS, description="the text to validate")
     delivery: DeliveryPolicy = Field(default_factory=DeliveryPolicy, description="when it may be sent, and deadlines")
+    review: ReviewPolicy = Field(default_factory=ReviewPolicy, description="how long drafts wait for a person")
     audience: tuple[AudienceMember, ...] = ()
 
     @field_validator("platforms")
@@ -103,6 +120,8 @@ class WorkflowIntent(Request):
             raise ValueError(f"brief: {self.type} needs a brief that says what it is about")
         if self.type is not IntentType.CAMPAIGN_EXECUTION and self.delivery != DeliveryPolicy():
             raise ValueError(f"delivery: {self.type} sends nothing; only campaign_execution does")
+        if self.type is not IntentType.CAMPAIGN_EXECUTION and self.review != ReviewPolicy():
+            raise ValueError(f"review: {self.type} leaves no drafts behind; only campaign_execution does")
         return self
 
     @property
@@ -161,6 +180,8 @@ class CampaignRecord(Model):
     priority: Priority
     preferred_provider: PreferredProvider
     max_cost_micros: int | None = None
+    on_budget: OnBudget = OnBudget.DEGRADE
+    languages: tuple[str, ...] = Field(default=(), description="of the audience, the most frequent first")
     brief: str
     text: str = ""
     account_id: AccountId
@@ -173,6 +194,7 @@ class CampaignRecord(Model):
     status_reason: str = ""
     client_version: str = ""
     delivery: DeliveryTerms = DeliveryTerms()
+    review_expires_after_hours: int = REVIEW_HOURS
 
 
 class CampaignStanding(Model):
@@ -197,6 +219,7 @@ class CampaignInput(Model):
     lanes: tuple[Lane, ...]
     pages_per_run: int = Field(default=500, ge=1, description="actions of lanes before continue-as-new")
     delivery: DeliveryTimes = DeliveryTimes()
+    review_expires_after_hours: int = REVIEW_HOURS
 
     @classmethod
     def of(cls, record: CampaignRecord, trace_id: str) -> Self:
@@ -212,6 +235,7 @@ class CampaignInput(Model):
             page_size=record.page_size,
             lanes=record.lanes,
             delivery=record.delivery.times,
+            review_expires_after_hours=record.review_expires_after_hours,
         )
 
     @property
@@ -302,6 +326,12 @@ def paginate(intent: WorkflowIntent, page_size: int) -> tuple[AudiencePage, ...]
             for number, start in enumerate(range(0, len(profiles), page_size))
         )
     return tuple(pages)
+
+
+def languages_of(intent: WorkflowIntent, most: int = MAX_LANGUAGES) -> tuple[str, ...]:
+    """The languages that most recipients have, without regions; English when nobody is named."""
+    spoken = Counter(member.language.partition("-")[0] for member in intent.audience)
+    return tuple(language for language, _ in spoken.most_common(most)) or ("en",)
 
 
 def lanes_of(pages: Iterable[AudiencePage]) -> tuple[Lane, ...]:

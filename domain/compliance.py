@@ -1,20 +1,48 @@
-"""Rules over outbound text, and two scores between 0 and 1.
+"""Whether a text may be sent: rules over outbound text, and a score between 0 and 1.
 
-The rules are data: an id, the clause that they enforce, a severity, a pattern, and what the writer should do
-instead. ``check`` runs before a message is reviewed and again right before it is sent, so no path around it
-exists. Clauses refer to the platform's acceptable-use policy as summarised in docs/compliance.md.
+The rules are data, in the modules that are named after what they are about; docs/compliance.md lists them with the
+clauses of the platform's policy that they stand for. ``check`` runs before a message is reviewed and
+again right before it is sent, so no path around it exists.
 """
 
 import re
-import unicodedata
+from collections.abc import Iterator, Sequence
 from enum import StrEnum
-from functools import lru_cache
+from functools import cache
+from typing import Final, NamedTuple
 
 from pydantic import Field
 
+from domain.compliance_contact import CONTACT_RULES
+from domain.compliance_crime import CRIME_RULES
+from domain.compliance_disclosure import MAX_TEXT_CHARACTERS, demands_disclosure, disclosed, discloses
+from domain.compliance_harm import HARM_RULES
+from domain.compliance_meeting import MEETING_RULES
+from domain.compliance_minor import MINOR_RULES
+from domain.compliance_payment import PAYMENT_RULES
+from domain.compliance_rule import Rule, Severity, Violation, phrase_expression
+from domain.compliance_style import STYLE_RULES
+from domain.compliance_taboo import TABOO_RULES
+from domain.compliance_text import CONTEXT, Vocabulary, around, normalise, readings
 from domain.model import Model
+from domain.quality import quality_score
 
-MAX_TEXT_CHARACTERS = 1_000
+__all__ = [
+    "MAX_ALIKE",
+    "MAX_TEXT_CHARACTERS",
+    "RULES",
+    "SCREENING",
+    "ComplianceLevel",
+    "ComplianceReport",
+    "Rule",
+    "Severity",
+    "Violation",
+    "check",
+    "disclosed",
+    "normalise",
+    "prepare",
+    "quality_score",
+]
 
 
 class ComplianceLevel(StrEnum):
@@ -33,32 +61,6 @@ SCREENING: dict[ComplianceLevel, str] = {
 """The gateway's own screening for banned words (``blockBannedWords``) that goes with each level."""
 
 
-class Severity(StrEnum):
-    """``block``: never sent. ``warn``: lowers the score, which may send it to review."""
-
-    BLOCK = "block"
-    WARN = "warn"
-
-
-class Rule(Model):
-    """One rule. ``pattern`` is matched on normalised lower-case text."""
-
-    id: str
-    clause: str
-    severity: Severity
-    pattern: str
-    remedy: str
-
-
-class Violation(Model):
-    """A rule that a text breaks, and what to do instead. Never carries the text itself."""
-
-    rule_id: str
-    clause: str
-    severity: Severity
-    remedy: str
-
-
 class ComplianceReport(Model):
     """The outcome of ``check``."""
 
@@ -71,132 +73,124 @@ class ComplianceReport(Model):
         return any(violation.severity is Severity.BLOCK for violation in self.violations)
 
 
-RULES: tuple[Rule, ...] = (
-    Rule(
-        id="contact-email",
-        clause="contact-details",
-        severity=Severity.BLOCK,
-        pattern=r"[\w.+-]+\s?(?:@|\(at\)|\[at\])\s?[\w-]+\s?(?:\.|\(dot\)|\[dot\])\s?[a-z]{2,}",
-        remedy="Remove the e-mail address; keep the conversation on the platform.",
-    ),
-    Rule(
-        id="contact-phone",
-        clause="contact-details",
-        severity=Severity.BLOCK,
-        pattern=r"(?<![\w.])(?:\+|00)?\d(?:[\s().-]{0,2}\d){8,13}(?![\w])",
-        remedy="Remove the phone number; keep the conversation on the platform.",
-    ),
-    Rule(
-        id="contact-link",
-        clause="contact-details",
-        severity=Severity.BLOCK,
-        pattern=r"(?:https?://|www\.)\S+|\b[\w-]{2,}\.(?:com|net|org|io|me|ly|gg|link|xyz)\b",
-        remedy="Remove the link; media and offers belong into the platform's own fields.",
-    ),
-    Rule(
-        id="contact-messenger",
-        clause="contact-details",
-        severity=Severity.BLOCK,
-        pattern=r"\b(?:whats\s?app|telegram|snap\s?chat|kik|signal me|insta(?:gram)?|discord|we\s?chat)\b",
-        remedy="Do not name other messengers or networks.",
-    ),
-    Rule(
-        id="off-platform-payment",
-        clause="payments",
-        severity=Severity.BLOCK,
-        pattern=r"\b(?:pay\s?pal|cash\s?app|venmo|zelle|revolut|western union|bitcoin|crypto|"
-        r"gift\s?cards?|bank transfer|virement|überweisung|transferencia bancaria)\b",
-        remedy="Payments stay on the platform: offer a tip or a paid message instead.",
-    ),
-    Rule(
-        id="meet-up",
-        clause="meetings-and-escorting",
-        severity=Severity.BLOCK,
-        pattern=r"\b(?:meet (?:up|me|in person)|my hotel|escort\w*|come over tonight|"
-        r"se (?:voir|rencontrer) en vrai|treffen wir uns|nos vemos en persona)\b",
-        remedy="Do not offer or suggest meeting in person.",
-    ),
-    Rule(
-        id="minors",
-        clause="minors",
-        severity=Severity.BLOCK,
-        pattern=r"\b(?:under\s?age|minors?|school\s?girl|school\s?boy|lolita|pre\s?teen|"
-        r"(?:1[0-7]|[1-9])\s?(?:years? old|yo|ans|jahre alt|años))\b",
-        remedy="Nothing that refers to or suggests a minor may be sent.",
-    ),
-    Rule(
-        id="pressure",
-        clause="deceptive-practices",
-        severity=Severity.WARN,
-        pattern=r"\b(?:last chance|act now|only today|guaranteed|final warning|dernière chance|letzte chance)\b",
-        remedy="Say what is offered without false urgency or guarantees.",
-    ),
-    Rule(
-        id="shouting",
-        clause="spam",
-        severity=Severity.WARN,
-        pattern=r"(?:!{3,}|\${2,})",
-        remedy="One exclamation mark is enough.",
-    ),
+MAX_ALIKE: Final = 10
+"""So many earlier messages of a campaign may be near-identical to one; with more it is a blast."""
+
+TEXT_RULES: Final = (
+    *CONTACT_RULES,
+    *PAYMENT_RULES,
+    *MINOR_RULES,
+    *MEETING_RULES,
+    *HARM_RULES,
+    *TABOO_RULES,
+    *CRIME_RULES,
+    *STYLE_RULES,
+)
+"""The rules that a text breaks by its words."""
+
+_LENGTH: Final = Rule(
+    id="text-length",
+    clause="format",
+    remedy=f"A message has between 1 and {MAX_TEXT_CHARACTERS} characters.",
+)
+_BLAST: Final = Rule(
+    id="near-identical-blast",
+    clause="spam",
+    severity=Severity.WARN,
+    remedy="Write each fan a message of their own: other words, not another name.",
+)
+_DISCLOSURE: Final = Rule(
+    id="ai-disclosure",
+    clause="transparency",
+    severity=Severity.WARN,
+    remedy="Say that AI helped to write the message: the law at the recipient's place asks for it.",
 )
 
+RULES: Final = (*TEXT_RULES, _LENGTH, _BLAST, _DISCLOSURE)
+
 _WARN_PENALTY = 0.25
-_INVISIBLE_MARKS = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u3164\uffa0" + "".join(map(chr, range(0xFE00, 0xFE10))))
+_MOST_READ = 4 * MAX_TEXT_CHARACTERS
+"""Characters that are looked at. Longer texts are blocked anyway."""
 
 
-@lru_cache(maxsize=1)
-def _compiled() -> tuple[tuple[Rule, re.Pattern[str]], ...]:
-    return tuple((rule, re.compile(rule.pattern)) for rule in RULES)
+def check(text: str, *, region: str = "", alike: int = 0) -> ComplianceReport:
+    """Which rules ``text`` breaks. Score: 0 when anything blocks, else 1 minus 0.25 for each warning.
 
-
-def normalise(text: str) -> str:
-    """Lower-case text in compatibility form, without invisible characters, so that disguises match too."""
-    # Before, because a hidden sign keeps an accent from its letter; after, because some forms turn into hidden ones.
-    return _visible(unicodedata.normalize("NFKC", _visible(text))).casefold()
-
-
-def _visible(text: str) -> str:
-    return "".join(sign for sign in text if not _is_invisible(sign))
-
-
-def _is_invisible(sign: str) -> bool:
-    """Format characters (joiners, direction marks, tags) and the few marks and letters that show nothing."""
-    return unicodedata.category(sign) == "Cf" or sign in _INVISIBLE_MARKS
-
-
-def check(text: str) -> ComplianceReport:
-    """Which rules ``text`` breaks. Score: 0 when anything blocks, else 1 minus 0.25 for each warning."""
-    normalised = normalise(text)
-    violations = [
-        Violation(rule_id=rule.id, clause=rule.clause, severity=rule.severity, remedy=rule.remedy)
-        for rule, pattern in _compiled()
-        if pattern.search(normalised)
-    ]
-    if not normalised.strip() or len(text) > MAX_TEXT_CHARACTERS:
-        violations.append(
-            Violation(
-                rule_id="text-length",
-                clause="format",
-                severity=Severity.BLOCK,
-                remedy=f"A message has between 1 and {MAX_TEXT_CHARACTERS} characters.",
-            )
-        )
-    if any(violation.severity is Severity.BLOCK for violation in violations):
-        return ComplianceReport(score=0.0, violations=tuple(violations))
-    return ComplianceReport(score=max(0.0, 1.0 - _WARN_PENALTY * len(violations)), violations=tuple(violations))
-
-
-def quality_score(text: str, name: str) -> float:
-    """How well a message reads, between 0 and 1: cheap, deterministic, the mean of three parts.
-
-    Personalisation: 1 when the recipient's name occurs, else 0. Length: 1 from 40 to 400 characters, falling
-    linearly to 0 at 0 and 800. Variety: distinct words as a share of all words, 0.5 counts as 1.
+    ``region`` is where the recipient is, as ISO 3166 country or US state ("DE", "US-CA"); "" is unknown. ``alike`` is
+    how many earlier messages of the same campaign are near-identical (``domain.similarity``).
     """
-    words = re.findall(r"\w+", text.casefold())
-    if not words:
-        return 0.0
-    personal = 1.0 if name.casefold() in text.casefold() else 0.0
-    size = len(text)
-    length = size / 40 if size < 40 else 1.0 if size <= 400 else max(0.0, (800 - size) / 400)
-    variety = min(1.0, 2 * len(set(words)) / len(words))
-    return round((personal + length + variety) / 3, 4)
+    plain = normalise(text[:_MOST_READ])
+    broken = list(_broken_by_words(plain))
+    if not plain.strip() or len(text) > MAX_TEXT_CHARACTERS:
+        broken.append(_LENGTH)
+    if alike > MAX_ALIKE:
+        broken.append(_BLAST)
+    if demands_disclosure(region) and not discloses(text):
+        broken.append(_DISCLOSURE)
+    violations = tuple(rule.violation for rule in broken)
+    if any(violation.severity is Severity.BLOCK for violation in violations):
+        return ComplianceReport(score=0.0, violations=violations)
+    return ComplianceReport(score=max(0.0, 1.0 - _WARN_PENALTY * len(violations)), violations=violations)
+
+
+def prepare() -> None:
+    """Compile all patterns: about a second of work, which otherwise the first texts wait for."""
+    _compiled()
+    for rule in TEXT_RULES:
+        rule.prepare()
+
+
+class _Compiled(NamedTuple):
+    vocabulary: Vocabulary
+    screen: re.Pattern[str]
+    """Matches whatever any rule matches, so that a harmless text is gone through once and not once a rule."""
+    squeezed: re.Pattern[str]
+
+
+@cache
+def _compiled() -> _Compiled:
+    return _Compiled(
+        vocabulary=Vocabulary([word for rule in TEXT_RULES for word in rule.words]),
+        screen=re.compile(
+            "|".join(
+                [
+                    phrase_expression(phrase for rule in TEXT_RULES for phrase in rule.listed),
+                    *(pattern for rule in TEXT_RULES for pattern in rule.patterns),
+                ]
+            )
+        ),
+        squeezed=re.compile("|".join(name for rule in TEXT_RULES for name in rule.squeezed)),
+    )
+
+
+def _suspect(screen: re.Pattern[str], read: Sequence[str]) -> Iterator[str]:
+    """The parts of readings in which some rule may match, each match where it is read first."""
+    seen: set[str] = set()
+    for reading in read:
+        found = [match for match in screen.finditer(reading) if _surroundings(match) not in seen]
+        seen.update(map(_surroundings, found))
+        ends = [match.end() for match in found]
+        for place, match in enumerate(found):
+            if place == 0 or match.start() - ends[place - 1] > 2 * CONTEXT:
+                last = place
+                while last + 1 < len(found) and found[last + 1].start() - ends[last] <= 2 * CONTEXT:
+                    last += 1
+                yield around(reading, match.start(), ends[last])
+
+
+def _surroundings(match: re.Match[str]) -> str:
+    """What decides whether a match is harmless."""
+    return match.string[max(0, match.start() - CONTEXT // 2) : match.end() + CONTEXT // 2]
+
+
+def _broken_by_words(plain: str) -> Iterator[Rule]:
+    compiled = _compiled()
+    read = readings(plain, compiled.vocabulary)
+    suspect = list(_suspect(compiled.screen, read))
+    split = [text.replace(" ", "") for text in read if not compiled.squeezed.search(text)]
+    hidden = [letters for letters in split if compiled.squeezed.search(letters)]
+    if not suspect and not hidden:
+        return
+    for rule in TEXT_RULES:
+        if any(map(rule.matches, suspect)) or any(map(rule.matches_squeezed, hidden)):
+            yield rule

@@ -19,29 +19,101 @@ _OPERATIONS = uuid5(NAMESPACE_URL, "huntaze:operation")
 
 
 class Usage(Model):
-    """Tokens that a provider billed for one call."""
+    """Tokens that a provider billed for one call; cached input and reasoning are part of the two sums."""
 
     input_tokens: int = Field(default=0, ge=0)
     output_tokens: int = Field(default=0, ge=0)
+    cached_tokens: int = Field(default=0, ge=0, description="of the input, read from the provider's own cache")
+    reasoning_tokens: int = Field(default=0, ge=0, description="of the output, not part of the answer")
+
+    @property
+    def billed(self) -> tuple[int, int, int, int]:
+        """Input, output, cached and reasoning tokens."""
+        return self.input_tokens, self.output_tokens, self.cached_tokens, self.reasoning_tokens
+
+    @classmethod
+    def of(cls, billed: tuple[int, int, int, int]) -> "Usage":
+        """The reverse of ``billed``."""
+        return cls(**dict(zip(cls.model_fields, billed, strict=True)))
 
     def __add__(self, other: "Usage") -> "Usage":
         return Usage(
             input_tokens=self.input_tokens + other.input_tokens,
             output_tokens=self.output_tokens + other.output_tokens,
+            cached_tokens=self.cached_tokens + other.cached_tokens,
+            reasoning_tokens=self.reasoning_tokens + other.reasoning_tokens,
         )
 
 
-class Price(Model):
-    """US dollars for a million tokens, and the version of the price book that says so."""
+class Rates(Model):
+    """US dollars for a million tokens. Reasoning is output; cached input costs what other input does unless said."""
 
-    input_per_million: Decimal
-    output_per_million: Decimal
+    input_per_million: Decimal = Field(ge=0)
+    output_per_million: Decimal = Field(ge=0)
+    cached_per_million: Decimal | None = Field(default=None, ge=0)
+    written_per_million: Decimal | None = Field(default=None, ge=0, description="input that the provider caches anew")
+
+    def exact(self, usage: Usage) -> Decimal:
+        """The cost of ``usage`` in µ$, with its fraction."""
+        cached = min(usage.cached_tokens, usage.input_tokens)
+        cached_rate = self.input_per_million if self.cached_per_million is None else self.cached_per_million
+        return (
+            (usage.input_tokens - cached) * self.input_per_million
+            + cached * cached_rate
+            + usage.output_tokens * self.output_per_million
+        )
+
+    @property
+    def dearest_input(self) -> Decimal:
+        """What a token of input can cost at most, whatever becomes of it."""
+        return max(
+            self.input_per_million,
+            self.cached_per_million or Decimal(0),
+            self.written_per_million or Decimal(0),
+        )
+
+
+class LongCallRates(Rates):
+    """What every token costs in a call with more input than ``above_input_tokens``."""
+
+    above_input_tokens: int = Field(ge=0)
+
+
+class Price(Rates):
+    """What a model's tokens cost, and the version of the price book that says so.
+
+    ``unknown``: the book does not know the model, so it costs as much as the most expensive known ones.
+    """
+
     version: str
+    unknown: bool = False
+    long_calls: tuple[LongCallRates, ...] = ()
 
     def micros(self, usage: Usage) -> int:
-        """The cost of ``usage`` in µ$, rounded up to the next whole one."""
-        exact = usage.input_tokens * self.input_per_million + usage.output_tokens * self.output_per_million
-        return int(exact.to_integral_value(rounding=ROUND_CEILING))
+        """The cost of ``usage``, one call, in µ$, rounded up to the next whole one."""
+        applying = [rates for rates in self.long_calls if usage.input_tokens > rates.above_input_tokens]
+        rates: Rates = max(applying, key=lambda each: each.above_input_tokens) if applying else self
+        return _rounded_up(rates.exact(usage))
+
+    def most(self, input_tokens: int, output_tokens: int) -> int:
+        """What a call with at most so many tokens can cost at most, in µ$."""
+        reachable = (self, *(rates for rates in self.long_calls if input_tokens > rates.above_input_tokens))
+        return max(
+            _rounded_up(input_tokens * rates.dearest_input + output_tokens * rates.output_per_million)
+            for rates in reachable
+        )
+
+
+def _rounded_up(exact: Decimal) -> int:
+    return int(exact.to_integral_value(rounding=ROUND_CEILING))
+
+
+class PriceOverride(Model):
+    """An installation's own price, such as that of an Azure region or a contract; US dollars for a million tokens."""
+
+    input_per_million: Decimal = Field(ge=0)
+    output_per_million: Decimal = Field(ge=0)
+    cached_per_million: Decimal | None = Field(default=None, ge=0, description="by default as other input")
 
 
 class CostEntry(Model):

@@ -101,12 +101,36 @@ def send_queue_id(account_id: str) -> str:
 
 
 class MessageOrigin(Model):
-    """Where a text came from."""
+    """Where a text came from, and who let it pass. ``cached``: a general text that was paid for before."""
 
     provider: str
     model: str
     prompt_version: str
+    cached: bool = False
+    experiment: str = ""
+    arm: str = ""
     approved_by: str = ""
+    approved_at: datetime | None = None
+    edited_by: str = ""
+    edited_at: datetime | None = None
+
+
+class MessageReview(Model):
+    """What a person decided about a draft: who, when and why. What came of it is the status of the message."""
+
+    decided_by: str
+    decided_at: datetime
+    comment: str = ""
+
+
+class EarlierText(Model):
+    """A text that an edit replaced: what it was, where it came from, and who replaced it when and why."""
+
+    text: str
+    origin: MessageOrigin | None = None
+    replaced_by: str
+    replaced_at: datetime
+    comment: str = ""
 
 
 class Message(Model):
@@ -114,6 +138,7 @@ class Message(Model):
 
     message_id: UUID
     campaign_id: str
+    owner: str = Field(default="", description="who asked for it, and in whose review queue it waits as a draft")
     account_id: AccountId
     recipient_id: RecipientId
     page: int = Field(ge=0)
@@ -124,6 +149,9 @@ class Message(Model):
     origin: MessageOrigin | None = None
     compliance: ComplianceReport | None = None
     quality: float = 0.0
+    review: MessageReview | None = None
+    revision: int = Field(default=0, ge=0, description="edits so far")
+    earlier: tuple[EarlierText, ...] = Field(default=(), description="what edits replaced, oldest first")
     batch: int | None = Field(default=None, description="the submission that put it into the send queue")
     attempts: int = 0
     failures: int = Field(default=0, description="attempts that failed, by which the last one is counted")

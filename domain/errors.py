@@ -103,7 +103,8 @@ class Forbidden(HuntazeError):
 class ProviderError(HuntazeError):
     """An AI provider did not give a usable answer.
 
-    ``billed_tokens``: (input, output) tokens of an answer that was charged all the same, by ``model``.
+    ``billed_tokens``: (input, output, of the input cached, of the output reasoning) tokens of an answer that was
+    charged all the same. ``billing_unknown``: the answer may have been made, and charged, after nobody waited for it.
     """
 
     error_type = ErrorType.PROVIDER_UNAVAILABLE
@@ -114,13 +115,13 @@ class ProviderError(HuntazeError):
         *,
         fault: ProviderFault,
         retry_after_s: float | None = None,
-        billed_tokens: tuple[int, int] | None = None,
-        model: str = "",
+        billed_tokens: tuple[int, int, int, int] | None = None,
+        billing_unknown: bool = False,
     ) -> None:
         super().__init__(message, retry_after_s=retry_after_s)
         self.fault = fault
         self.billed_tokens = billed_tokens
-        self.model = model
+        self.billing_unknown = billing_unknown
         self.retryable = fault not in {
             ProviderFault.INVALID_REQUEST,
             ProviderFault.CONTENT_POLICY,
@@ -160,9 +161,14 @@ class DependencyUnavailable(HuntazeError):
 
 
 class CostLimitExceeded(HuntazeError):
-    """The money that was set aside for this is spent."""
+    """A budget has not enough left; ``scope`` names it (``request``, ``user_day``, …), ``remaining_micros`` in µ$."""
 
     error_type = ErrorType.COST_LIMIT_EXCEEDED
+
+    def __init__(self, message: str, *, scope: str, remaining_micros: int = 0) -> None:
+        super().__init__(message)
+        self.scope = scope
+        self.remaining_micros = remaining_micros
 
 
 class ComplianceViolation(HuntazeError):

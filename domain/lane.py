@@ -2,57 +2,82 @@
 
 A lane drafts a page, submits what needs no review, waits for decisions about the rest, and stays one page
 ahead of the account's send queue, so that what is cancelled was never paid for. ``next_action`` is the whole
-policy; the workflow only carries its actions out and reports back through the ``after_…`` functions.
+policy; the workflow only carries its actions out and reports back through the functions of ``domain.lane_event``.
 """
 
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from enum import StrEnum
 
 from pydantic import Field
 
-from domain.alternative import Alternative, AlternativeAction
+from domain.alternative import Alternative
 from domain.campaign import Lane
-from domain.delivery import MessageStatus
+from domain.delivery import Message, MessageStatus
 from domain.model import Model
-from domain.review import PageKey, ReviewDecision
-from domain.send_queue import BatchReceipt, Receipts
+from domain.review import Decision, Verdict, is_approvable
+from domain.send_queue import BatchReceipt
+
+Counts = Mapping[MessageStatus, int]
 
 
-class Verdict(StrEnum):
-    """What a reviewer said."""
+class PageDrafted(Model):
+    """How the recipients of a page are distributed, as the message store has it."""
 
-    APPROVE = "approve"
-    REJECT = "reject"
-
-
-class Decision(Model):
-    """A verdict with who gave it and why."""
-
-    verdict: Verdict
-    decided_by: str
-    comment: str = ""
+    awaiting: int = Field(default=0, ge=0, description="drafts that an approval of the page covers")
+    unwritten: int = Field(default=0, ge=0, description="drafts that only an edit, a rejection or the expiry can move")
+    ready: int = Field(default=0, ge=0, description="approved, not yet handed to the send queue")
+    counts: dict[MessageStatus, int] = Field(
+        default_factory=dict, description="those that ended without having been in the send queue"
+    )
 
 
 class OpenPage(Model):
-    """A drafted page that still has something to be decided or submitted."""
+    """A drafted page that still has something to be decided or submitted.
 
-    awaiting: int = Field(ge=0)
-    ready: int = Field(ge=0, description="approved, not yet handed to the send queue")
-    decision: Decision | None = None
+    ``counts``: those of the page that ended meanwhile and are among the lane's counts. ``expires_at``: when what
+    still waits for a reviewer is skipped.
+    """
+
+    awaiting: int = Field(default=0, ge=0)
+    unwritten: int = Field(default=0, ge=0)
+    ready: int = Field(default=0, ge=0)
+    counts: dict[MessageStatus, int] = Field(default_factory=dict)
+    expires_at: datetime | None = None
+
+    @property
+    def waiting(self) -> int:
+        """Messages that wait for a reviewer."""
+        return self.awaiting + self.unwritten
+
+    def moved_by(self, decision: Decision) -> bool:
+        """Whether a decision about the whole page would move anything."""
+        return bool(self.awaiting or (self.unwritten and decision.verdict is not Verdict.APPROVE))
 
 
 class LaneState(Model):
-    """Everything that a campaign remembers about one account."""
+    """Everything that a campaign remembers about one account.
+
+    ``ended`` and ``settled`` are apart because they are learned apart: the one page by page from the store, the other
+    from the send queue.
+    """
 
     lane: Lane
     next_page: int = 0
     next_batch: int = 0
     open_pages: dict[int, OpenPage] = Field(default_factory=dict)
+    decisions: dict[int, tuple[Decision, ...]] = Field(
+        default_factory=dict, description="by page: what is to be carried out, in this order"
+    )
+    changed: tuple[int, ...] = Field(default=(), description="pages of which messages were changed by somebody else")
     batches: dict[int, int] = Field(default_factory=dict, description="messages still in the send queue")
     early: tuple[BatchReceipt, ...] = Field(
         default=(), description="receipts that overtook the news that their batch is in the queue"
     )
-    counts: dict[MessageStatus, int] = Field(default_factory=dict, description="messages that ended")
+    ended: dict[MessageStatus, int] = Field(
+        default_factory=dict, description="messages that ended without having been in the send queue"
+    )
+    settled: dict[MessageStatus, int] = Field(default_factory=dict, description="messages that the send queue ended")
     drafted: int = 0
     alternative: Alternative | None = Field(
         default=None, description="chosen for every recipient who was not drafted by then; final"
@@ -62,9 +87,19 @@ class LaneState(Model):
     reason: str = ""
 
     @property
-    def awaiting(self) -> int:
+    def counts(self) -> dict[MessageStatus, int]:
+        """Messages that ended."""
+        return add_counts(self.ended, self.settled)
+
+    @property
+    def waiting(self) -> int:
         """Messages that wait for a reviewer."""
-        return sum(page.awaiting for page in self.open_pages.values())
+        return sum(page.waiting for page in self.open_pages.values())
+
+    @property
+    def unwritten(self) -> int:
+        """Those of them that need a text first."""
+        return sum(page.unwritten for page in self.open_pages.values())
 
     @property
     def queued(self) -> int:
@@ -74,7 +109,13 @@ class LaneState(Model):
     @property
     def backlog(self) -> int:
         """Messages that were drafted and are not at an end."""
-        return self.awaiting + self.queued + sum(page.ready for page in self.open_pages.values())
+        return self.waiting + self.queued + sum(page.ready for page in self.open_pages.values())
+
+    @property
+    def review_expires_at(self) -> datetime | None:
+        """When the next page of drafts is skipped, if nobody decides."""
+        moments = [page.expires_at for page in self.open_pages.values() if page.waiting and page.expires_at]
+        return min(moments, default=None)
 
 
 class ActionKind(StrEnum):
@@ -82,6 +123,7 @@ class ActionKind(StrEnum):
 
     DRAFT = "draft"
     DECIDE = "decide"
+    READ = "read"
     SUBMIT = "submit"
     ALTERNATIVE = "alternative"
     CLOSE = "close"
@@ -110,12 +152,21 @@ class Steering(Model):
     standing_decision: Decision | None = None
 
 
-class PageDrafted(Model):
-    """The result of drafting a page: how its recipients are distributed."""
-
-    awaiting: int = 0
-    ready: int = 0
-    counts: dict[MessageStatus, int] = Field(default_factory=dict, description="those that ended already")
+def distribution(messages: Iterable[Message]) -> PageDrafted:
+    """How the messages of a page are distributed. Those that were submitted are not counted: their batch is."""
+    awaiting = unwritten = ready = 0
+    counts: dict[MessageStatus, int] = {}
+    for message in messages:
+        match message.status:
+            case MessageStatus.DRAFTED if is_approvable(message):
+                awaiting += 1
+            case MessageStatus.DRAFTED:
+                unwritten += 1
+            case MessageStatus.APPROVED:
+                ready += 1
+            case status if status.is_terminal and message.batch is None:
+                counts[status] = counts.get(status, 0) + 1
+    return PageDrafted(awaiting=awaiting, unwritten=unwritten, ready=ready, counts=counts)
 
 
 def next_action(state: LaneState, steering: Steering, page_size: int) -> Action:
@@ -131,10 +182,13 @@ def next_action(state: LaneState, steering: Steering, page_size: int) -> Action:
         return alternative
     if not state.closed and (steering.cancelled or (steering.stopped and undrafted and not chosen)):
         return Action(kind=ActionKind.CLOSE, page=state.next_page)
-    for number, page in sorted(state.open_pages.items()):
-        decision = page.decision or steering.standing_decision
-        if page.awaiting and decision is not None:
+    pages = sorted(state.open_pages.items())
+    for number, page in pages:
+        if decision := _due(state, number, page, steering.standing_decision):
             return Action(kind=ActionKind.DECIDE, page=number, decision=decision)
+    for number, page in pages:
+        if number in state.changed:
+            return Action(kind=ActionKind.READ, page=number)
         if page.ready:
             return Action(kind=ActionKind.SUBMIT, page=number, batch=state.next_batch)
     if chosen and not steering.paused:
@@ -157,130 +211,18 @@ def next_page_reach(state: LaneState, page_size: int) -> int:
     return page + state.backlog - state.queued
 
 
-def choose_alternative(state: LaneState, action: AlternativeAction, reason: str, page_size: int) -> LaneState:
-    """The next page would be too late: it and all pages behind it get ``action`` instead of their own messages."""
-    chosen = Alternative(
-        account_id=state.lane.account_id,
-        action=action,
-        reason=reason,
-        # Every page but the last one is full.
-        recipients=state.lane.audience - state.next_page * page_size,
-    )
-    return state.model_copy(update={"alternative": chosen})
+def _due(state: LaneState, number: int, page: OpenPage, standing: Decision | None) -> Decision | None:
+    """What is to be carried out on a page now. What a standing approval does not cover waits for a word of its own."""
+    if not page.waiting:
+        return None
+    if decisions := state.decisions.get(number):
+        return decisions[0]
+    return standing if standing is not None and page.moved_by(standing) else None
 
 
-def after_draft(state: LaneState, page: int, drafted: PageDrafted) -> LaneState:
-    """The page exists; what ended while drafting is counted, the rest is open."""
-    open_pages = dict(state.open_pages)
-    if drafted.awaiting or drafted.ready:
-        open_pages[page] = OpenPage(awaiting=drafted.awaiting, ready=drafted.ready)
-    return _with_counts(state, drafted.counts).model_copy(
-        update={
-            "open_pages": open_pages,
-            "next_page": page + 1,
-            "drafted": state.drafted + drafted.awaiting + drafted.ready,
-        }
-    )
-
-
-def after_decision(state: LaneState, page: int, drafted: PageDrafted) -> LaneState:
-    """A reviewer's decision was carried out; ``drafted`` is the page's new distribution."""
-    open_pages = dict(state.open_pages)
-    open_pages.pop(page, None)
-    if drafted.awaiting or drafted.ready:
-        open_pages[page] = OpenPage(awaiting=drafted.awaiting, ready=drafted.ready)
-    return _with_counts(state, drafted.counts).model_copy(update={"open_pages": open_pages})
-
-
-def after_submit(state: LaneState, page: int, batch: int, submitted: int) -> LaneState:
-    """The ready messages of a page are in the send queue as ``batch``."""
-    open_pages = dict(state.open_pages)
-    rest = open_pages.pop(page).model_copy(update={"ready": 0})
-    if rest.awaiting:
-        open_pages[page] = rest
-    batches = dict(state.batches)
-    if submitted:
-        batches[batch] = submitted
-    arrived = state.model_copy(
-        update={"open_pages": open_pages, "batches": batches, "next_batch": batch + 1, "early": ()}
-    )
-    return _settle(arrived, state.early)
-
-
-def after_close(state: LaneState, counts: dict[MessageStatus, int], *, everything: bool = False) -> LaneState:
-    """What was not drafted yet has ended; with ``everything`` also what was drafted and not yet queued."""
-    return _with_counts(state, counts).model_copy(
-        update={
-            "next_page": state.lane.pages,
-            "open_pages": {} if everything else state.open_pages,
-            "closed": everything or state.closed,
-        }
-    )
-
-
-def after_delay(state: LaneState, reason: str) -> LaneState:
-    """What the lane wants to do next has to wait; an empty reason: no longer."""
-    return state.model_copy(update={"reason": reason})
-
-
-def after_receipts(state: LaneState, receipts: Receipts) -> LaneState:
-    """The send queue reports; a receipt for a batch that is not open is a repetition and changes nothing."""
-    settled = _settle(state, receipts.batches)
-    return settled.model_copy(
-        update={
-            "throttled_until": receipts.throttled_until if settled.batches else None,
-            "reason": receipts.reason if settled.batches else "",
-        }
-    )
-
-
-def after_resync(state: LaneState, counts: dict[MessageStatus, int], batches: dict[int, int]) -> LaneState:
-    """The message store's own figures replace what receipts had told so far."""
-    return state.model_copy(
-        update={
-            "counts": {status: number for status, number in counts.items() if number},
-            "batches": {batch: number for batch, number in batches.items() if number},
-        }
-    )
-
-
-def decide(states: dict[str, LaneState], review: ReviewDecision, verdict: Verdict) -> dict[str, LaneState]:
-    """Attach a verdict to the pages that it names, or to all that wait when it names none."""
-    decision = Decision(verdict=verdict, decided_by=review.decided_by, comment=review.comment)
-    result: dict[str, LaneState] = {}
-    for account_id, state in states.items():
-        pages = {
-            number: page.model_copy(update={"decision": decision})
-            if page.awaiting and (not review.pages or PageKey(account_id=account_id, page=number) in review.pages)
-            else page
-            for number, page in state.open_pages.items()
-        }
-        result[account_id] = state.model_copy(update={"open_pages": pages})
-    return result
-
-
-def _settle(state: LaneState, receipts: tuple[BatchReceipt, ...]) -> LaneState:
-    batches = dict(state.batches)
-    counts: dict[MessageStatus, int] = {}
-    early: list[BatchReceipt] = []
-    for receipt in receipts:
-        if receipt.batch >= state.next_batch:
-            early.append(receipt)
-            continue
-        for status, number in receipt.counts.items():
-            accepted = min(number, batches.get(receipt.batch, 0))
-            if not accepted:
-                continue
-            counts[status] = counts.get(status, 0) + accepted
-            batches[receipt.batch] -= accepted
-            if not batches[receipt.batch]:
-                del batches[receipt.batch]
-    return _with_counts(state, counts).model_copy(update={"batches": batches, "early": (*state.early, *early)})
-
-
-def _with_counts(state: LaneState, counts: dict[MessageStatus, int]) -> LaneState:
-    merged = dict(state.counts)
-    for status, number in counts.items():
-        if number:
-            merged[status] = merged.get(status, 0) + number
-    return state.model_copy(update={"counts": merged})
+def add_counts(left: Counts, right: Counts) -> dict[MessageStatus, int]:
+    """Messages by status, both together, without zeros."""
+    merged = dict(left)
+    for status, number in right.items():
+        merged[status] = merged.get(status, 0) + number
+    return {status: number for status, number in merged.items() if number}

@@ -6,21 +6,26 @@ from typing import Protocol
 from uuid import UUID
 
 from domain.alert import Alert
+from domain.breaker import Admission, BreakerView
+from domain.budget import Budget, BudgetCaps, BudgetSettings, BudgetStanding
 from domain.campaign import AudiencePage, CampaignRecord, CampaignStanding, CampaignStatus
 from domain.cost import CostEntry, CostTotals, Price
-from domain.delivery import AccountControl, Attempt, Delivered, Message, MessageOutline, MessageStatus, Outcome
+from domain.delivery import (
+    AccountControl,
+    Attempt,
+    Delivered,
+    Message,
+    MessageOutline,
+    MessageReview,
+    MessageStatus,
+    Outcome,
+)
+from domain.experiment import ArmObservation, ArmTotals
 from domain.model import Model
 from domain.progress import WorkflowResult
-from domain.provider import (
-    ContentPlan,
-    IntentType,
-    ModerationAnswer,
-    PlanAnswer,
-    Provider,
-    WritingAnswer,
-    WritingTask,
-)
-from domain.rate_limit import AccountLimits, AccountUsage, Lease, Reservation, Slot, Window
+from domain.prompt import Completion, KeptAnswer, Prompt, ProviderCall, Variant
+from domain.provider import ContentPlan, IntentType, ModerationAnswer, Provider, WritingTask
+from domain.rate_limit import AccountLimits, AccountUsage, Lease, MessageType, Reservation, Slot, Window
 from domain.review import AutonomyOptIn
 from domain.send_queue import EnqueueBatch, Enqueued, QueueOutlook
 
@@ -46,6 +51,28 @@ class MessageListing(Model):
     """One page of a campaign's messages."""
 
     messages: tuple[Message, ...]
+    cursor: str | None = None
+
+
+class ReviewFilter(Model):
+    """Whose drafts to list; ``owner`` ``None``: everybody's."""
+
+    owner: str | None = None
+    account_id: str | None = None
+    campaign_id: str | None = None
+
+
+class WaitingDraft(Model):
+    """A draft that waits for a person, and since when."""
+
+    message: Message
+    since: datetime
+
+
+class ReviewListing(Model):
+    """Drafts that wait; ``cursor`` continues the list, ``None`` ends it."""
+
+    drafts: tuple[WaitingDraft, ...]
     cursor: str | None = None
 
 
@@ -104,10 +131,32 @@ class MessageStore(Protocol):
         target: MessageStatus,
         *,
         reason: str = "",
-        approved_by: str | None = None,
         batch: int | None = None,
     ) -> int:
         """Bring messages to ``target`` where the state machine allows it; returns how many are there now."""
+        ...
+
+    async def decide(
+        self,
+        drafts: Sequence[Message],
+        target: MessageStatus,
+        *,
+        reason: str,
+        review: MessageReview | None,
+        now: datetime,
+    ) -> None:
+        """drafted → ``target``, with who decided it. What is no draft any more stays as it is. Idempotent."""
+        ...
+
+    async def edit(self, message: Message) -> bool:
+        """Store revision ``n`` of a draft over revision ``n - 1``, also as one that is approved now.
+
+        False when it is no draft any more, or somebody else was faster.
+        """
+        ...
+
+    async def waiting(self, filters: ReviewFilter, *, limit: int, cursor: str | None) -> ReviewListing:
+        """Drafts, those that have waited longest first. A part may hold fewer than ``limit`` although more follow."""
         ...
 
     async def outlines(self, campaign_id: str, account_id: str) -> list[MessageOutline]:
@@ -162,6 +211,10 @@ class CostStore(Protocol):
 
     async def record(self, entry: CostEntry) -> bool:
         """Write an entry and add it to every total, once; ``False`` when it was there already."""
+        ...
+
+    async def operations(self, campaign_id: str) -> frozenset[UUID]:
+        """The operations of a campaign that have an entry."""
         ...
 
     async def campaign_totals(self, campaign_id: str) -> CostTotals: ...
@@ -312,21 +365,138 @@ class Gateway(Protocol):
 
 
 class LanguageModel(Protocol):
-    """One AI provider. Raises ``ProviderError``; an error after a billed answer carries its usage."""
+    """One model at one provider. Raises ``ProviderError``; an error after a billed answer carries its usage."""
 
-    async def plan(self, *, brief: str, message_type: str) -> PlanAnswer: ...
+    async def complete(self, prompt: Prompt, call: ProviderCall) -> Completion:
+        """An answer in the prompt's schema."""
+        ...
 
-    async def write(self, task: WritingTask) -> WritingAnswer: ...
+    async def kept_of_step(self, step_id: UUID) -> Sequence[KeptAnswer]:
+        """What was bought for a step already, oldest first; empty where the provider keeps nothing."""
+        ...
 
-    async def moderate(self, text: str) -> ModerationAnswer: ...
+    async def kept_of_campaign(self, campaign_id: str) -> Sequence[KeptAnswer]:
+        """Everything that was bought from this model for a campaign."""
+        ...
+
+    async def moderate(self, texts: Sequence[str]) -> Sequence[ModerationAnswer]:
+        """What the provider's moderation endpoint thinks of each text."""
+        ...
+
+
+class Prompts(Protocol):
+    """Versioned prompts; the version travels with every message."""
+
+    def plan(self, *, brief: str, message_type: MessageType, languages: Sequence[str], variant: Variant) -> Prompt: ...
+
+    def write(self, task: WritingTask, variant: Variant) -> Prompt: ...
+
+    def judge(self, *, text: str, brief: str) -> Prompt: ...
+
+
+class Tokens(Protocol):
+    """Counts tokens offline."""
+
+    def load(self) -> None:
+        """Read the data of today's models now, rather than during the first call."""
+        ...
+
+    def count(self, text: str, model: str) -> int:
+        """Tokens of ``text`` for a model: exact, or more for a model that is not known."""
+        ...
+
+    def of_prompt(self, prompt: Prompt, model: str) -> int:
+        """What a prompt is billed as input at most: texts, schema and what a chat adds to each message."""
+        ...
 
 
 class PriceBook(Protocol):
-    """List prices."""
+    """List prices, with the installation's own on top."""
 
     def price(self, provider: Provider, model: str) -> Price:
         """The price of a model; an unknown one costs as much as the most expensive known one."""
         ...
+
+
+class Breaker(Protocol):
+    """Circuit breakers shared by all workers; a local one takes over while they can't be reached. Never raises."""
+
+    async def admit(self, target: str) -> Admission:
+        """Whether ``target`` may be called now. Whoever gets the probe must report its outcome."""
+        ...
+
+    async def succeeded(self, target: str, admission: Admission) -> None: ...
+
+    async def failed(self, target: str, admission: Admission) -> None: ...
+
+    async def views(self, targets: Sequence[str]) -> Sequence[BreakerView]: ...
+
+
+class Budgets(Protocol):
+    """Reserve, then commit or refund. Raises ``DependencyUnavailable`` when it can't know."""
+
+    async def reserve(self, operation_id: UUID, budgets: Sequence[Budget], micros: int) -> None:
+        """Set money aside in all budgets or in none; raises ``CostLimitExceeded`` that names the budget. Idempotent."""
+        ...
+
+    async def commit(self, operation_id: UUID, budgets: Sequence[Budget], micros: int) -> None:
+        """What the call really cost, after its entry is in the ledger. Idempotent; also for a lost reservation."""
+        ...
+
+    async def refund(self, operation_id: UUID, budgets: Sequence[Budget]) -> None:
+        """Nothing was billed. Idempotent."""
+        ...
+
+    async def standings(self, budgets: Sequence[Budget]) -> Sequence[BudgetStanding]: ...
+
+
+class BudgetStore(Protocol):
+    """Caps that administrators set; every change is kept."""
+
+    async def caps(self, owner: str) -> BudgetCaps:
+        """Those in force for a user's calls: the user's own, else the installation's."""
+        ...
+
+    async def settings(self, subject: str) -> BudgetSettings:
+        """What was set for a user, or for everybody (``global``)."""
+        ...
+
+    async def put(self, settings: BudgetSettings) -> bool:
+        """Store revision ``n`` over revision ``n - 1``; False when somebody else was faster."""
+        ...
+
+    async def history(self, subject: str, *, limit: int) -> Sequence[BudgetSettings]:
+        """Newest first, the present one included."""
+        ...
+
+
+class ResponseCache(Protocol):
+    """Answers that hold nothing personal: plans, which are made from a brief alone, with their general texts.
+
+    A lost or unreachable cache is an empty one: never raises.
+    """
+
+    async def plan(self, key: str) -> ContentPlan | None: ...
+
+    async def keep_plan(self, key: str, plan: ContentPlan) -> None: ...
+
+
+class SimilarityLog(Protocol):
+    """Fingerprints of a campaign's latest texts. A lost or unreachable log is an empty one: never raises."""
+
+    async def compare(self, campaign_id: str, fingerprints: Mapping[str, int]) -> Mapping[str, int]:
+        """Remember fingerprints by message id; answers for each how many others of the campaign are near-identical."""
+        ...
+
+
+class Experiments(Protocol):
+    """Results by arm."""
+
+    async def observe(self, observation: ArmObservation) -> None:
+        """Add one observation to its arm, once per ``observation_id``."""
+        ...
+
+    async def results(self, experiment: str) -> Sequence[ArmTotals]: ...
 
 
 class AutonomyStore(Protocol):

@@ -1,6 +1,6 @@
 """What a campaign shows while it runs and after it ended, and the identity that must hold at the end."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 
 from pydantic import Field, computed_field
@@ -11,11 +11,12 @@ from domain.compliance import ComplianceReport
 from domain.cost import CostTotals, dollars_from_micros
 from domain.delivery import TERMINAL, MessageStatus
 from domain.errors import ErrorType
-from domain.lane import Decision, LaneState
+from domain.lane import LaneState
 from domain.model import AccountId, Model
 from domain.provider import ContentPlan, FallbackStep, Provider, ProviderUsed, provider_used
 from domain.rate_limit import RateLimitStatus
-from domain.review import PageKey
+from domain.review import Decision, WaitingPage
+from domain.routing import RouteTaken, add_routes
 
 FALLBACKS_KEPT = 100
 """Fallback steps that a result lists; the cost entries and logs hold them all."""
@@ -30,6 +31,9 @@ class Tally(Model):
     scored: int = 0
     quality_sum: float = 0.0
     compliance_sum: float = 0.0
+    routes: tuple[RouteTaken, ...] = ()
+    cached: int = Field(default=0, description="messages with a general text, which cost nothing")
+    unresolved: int = Field(default=0, description="calls that may have been charged without an entry in the ledger")
 
     def __add__(self, other: "Tally") -> "Tally":
         return Tally(
@@ -39,6 +43,9 @@ class Tally(Model):
             scored=self.scored + other.scored,
             quality_sum=self.quality_sum + other.quality_sum,
             compliance_sum=self.compliance_sum + other.compliance_sum,
+            routes=add_routes(*self.routes, *other.routes),
+            cached=self.cached + other.cached,
+            unresolved=self.unresolved + other.unresolved,
         )
 
 
@@ -76,6 +83,7 @@ class AccountProgress(Model):
     audience: int
     drafted: int
     awaiting_review: int
+    unwritten: int = Field(default=0, description="of those awaiting review: only an edit lets them be sent")
     queued: int
     sent: int
     failed: int
@@ -86,6 +94,9 @@ class AccountProgress(Model):
     throttled_until: datetime | None = None
     reason: str = ""
     alternative: Alternative | None = None
+    review_expires_at: datetime | None = Field(
+        default=None, description="when the drafts that have waited longest are skipped"
+    )
 
 
 class CampaignProgress(Model):
@@ -97,6 +108,7 @@ class CampaignProgress(Model):
     audience: int
     drafted: int
     awaiting_review: int
+    unwritten: int = Field(default=0, description="of those awaiting review: only an edit lets them be sent")
     queued: int
     sent: int
     failed: int
@@ -105,7 +117,8 @@ class CampaignProgress(Model):
     rejected: int
     recalled: int = 0
     accounts: tuple[AccountProgress, ...]
-    pending_reviews: tuple[PageKey, ...]
+    pending_reviews: tuple[WaitingPage, ...]
+    review_expires_at: datetime | None = None
     cost_micros: int
     provider: ProviderUsed | None = None
     fallback_history: tuple[FallbackStep, ...] = ()
@@ -140,10 +153,11 @@ class DetailedCosts(Model):
 
 
 class GeneratedText(Model):
-    """A text for one recipient."""
+    """A text for one recipient. ``cached``: a general one, because nobody could write in person."""
 
     recipient_id: str
     text: str
+    cached: bool = False
 
 
 class WorkflowResult(Model):
@@ -159,6 +173,8 @@ class WorkflowResult(Model):
     compliance_score: float | None = None
     fallback_history: tuple[FallbackStep, ...] = ()
     fallback_count: int = 0
+    routes: tuple[RouteTaken, ...] = Field(default=(), description="who answered how often, and why it was asked")
+    cached: int = Field(default=0, description="messages with a general text, which cost nothing")
     audience: int = 0
     outcomes: dict[MessageStatus, int] = Field(default_factory=dict)
     alternatives: tuple[Alternative, ...] = Field(
@@ -216,6 +232,7 @@ def progress(campaign: CampaignInput, state: CampaignState) -> CampaignProgress:
         audience=campaign.audience_size,
         drafted=_sum(account.drafted for account in accounts),
         awaiting_review=_sum(account.awaiting_review for account in accounts),
+        unwritten=_sum(account.unwritten for account in accounts),
         queued=_sum(account.queued for account in accounts),
         sent=_sum(account.sent for account in accounts),
         failed=_sum(account.failed for account in accounts),
@@ -224,17 +241,18 @@ def progress(campaign: CampaignInput, state: CampaignState) -> CampaignProgress:
         rejected=_sum(account.rejected for account in accounts),
         recalled=_sum(account.recalled for account in accounts),
         accounts=accounts,
-        pending_reviews=tuple(
-            PageKey(account_id=lane.lane.account_id, page=number)
-            for lane in state.lanes.values()
-            for number, page in sorted(lane.open_pages.items())
-            if page.awaiting and page.decision is None
-        ),
+        pending_reviews=tuple(page for lane in state.lanes.values() for page in _waiting_pages(lane)),
+        review_expires_at=next_review_expiry(state.lanes.values()),
         cost_micros=state.cost_micros,
         provider=provider_used(state.tally.providers),
         fallback_history=state.tally.fallbacks,
         fallback_count=state.tally.fallback_count,
     )
+
+
+def next_review_expiry(lanes: Iterable[LaneState]) -> datetime | None:
+    """When the first drafts of any lane are skipped, if nobody decides."""
+    return min((lane.review_expires_at for lane in lanes if lane.review_expires_at is not None), default=None)
 
 
 def _account_progress(lane: LaneState) -> AccountProgress:
@@ -243,7 +261,8 @@ def _account_progress(lane: LaneState) -> AccountProgress:
         account_id=lane.lane.account_id,
         audience=lane.lane.audience,
         drafted=lane.drafted,
-        awaiting_review=lane.awaiting,
+        awaiting_review=lane.waiting,
+        unwritten=lane.unwritten,
         queued=lane.queued,
         sent=count.get(MessageStatus.SENT, 0),
         failed=count.get(MessageStatus.FAILED, 0),
@@ -254,7 +273,21 @@ def _account_progress(lane: LaneState) -> AccountProgress:
         throttled_until=lane.throttled_until,
         reason=lane.reason,
         alternative=lane.alternative,
+        review_expires_at=lane.review_expires_at,
     )
+
+
+def _waiting_pages(lane: LaneState) -> Iterator[WaitingPage]:
+    """The pages that wait for a word about them as a whole."""
+    for number, page in sorted(lane.open_pages.items()):
+        if page.waiting and all(decision.messages for decision in lane.decisions.get(number, ())):
+            yield WaitingPage(
+                account_id=lane.lane.account_id,
+                page=number,
+                awaiting=page.awaiting,
+                unwritten=page.unwritten,
+                expires_at=page.expires_at,
+            )
 
 
 def _sum(numbers: Iterable[int]) -> int:

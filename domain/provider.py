@@ -7,7 +7,6 @@ from enum import StrEnum
 
 from pydantic import Field
 
-from domain.cost import Usage
 from domain.errors import ProviderFault
 from domain.model import Model, RecipientId
 from domain.rate_limit import MessageType
@@ -58,14 +57,30 @@ class RecipientProfile(Model):
     last_seen: date | None = Field(default=None, examples=["2026-11-01"])
 
 
+class GeneralText(Model):
+    """A text for anybody in one language, written from the brief alone: nothing in it can be personal."""
+
+    language: str
+    text: str
+
+
 class ContentPlan(Model):
-    """What a campaign says, before it is said to anyone in particular."""
+    """What a campaign says, before it is said to anyone in particular. Made from a brief, without any fan's data."""
 
     theme: str
     tone: str
     angle: str
     call_to_action: str
     talking_points: tuple[str, ...] = ()
+    general_texts: tuple[GeneralText, ...] = Field(
+        default=(), description="what fans get when nobody can write to them in person"
+    )
+
+    def general_text(self, language: str) -> str:
+        """In this language, else in English, else in any; empty when there is none."""
+        by_language = {each.language.partition("-")[0]: each.text for each in reversed(self.general_texts)}
+        wanted = language.partition("-")[0]
+        return by_language.get(wanted) or by_language.get("en") or next(iter(by_language.values()), "")
 
 
 class WritingTask(Model):
@@ -77,24 +92,6 @@ class WritingTask(Model):
     recipients: tuple[RecipientProfile, ...]
 
 
-class PlanAnswer(Model):
-    """A plan and what it cost in tokens. ``model``: the name that the price book knows."""
-
-    plan: ContentPlan
-    usage: Usage
-    model: str
-    prompt_version: str
-
-
-class WritingAnswer(Model):
-    """Texts by recipient id; a recipient without a text was refused or forgotten by the model."""
-
-    texts: dict[str, str]
-    usage: Usage
-    model: str
-    prompt_version: str
-
-
 class ModerationAnswer(Model):
     """What the provider's moderation endpoint thinks of a text."""
 
@@ -102,45 +99,26 @@ class ModerationAnswer(Model):
     categories: tuple[str, ...] = ()
 
 
+class FallbackReason(StrEnum):
+    """Why a step down the ladder was taken, where no ``ProviderFault`` says it."""
+
+    BREAKER_OPEN = "breaker_open"
+    BUDGET = "budget"
+    DEADLINE = "deadline"
+
+
 class FallbackStep(Model):
-    """One step down the ladder: who failed, how, and who was asked instead (``none``: nobody was left)."""
+    """One step down the ladder: who could not, why, and what was done instead.
+
+    ``to``: a model (``openai/gpt-4o-mini``), ``rewrite``, ``repair``, ``shorten``, ``cache``, ``rules``, ``review`` or
+    ``none``, when nothing was left.
+    """
 
     from_provider: Provider
     to: str
-    reason: ProviderFault
+    reason: ProviderFault | FallbackReason
     purpose: str
-
-
-_DEFAULT_ROUTE: dict[IntentType, Provider] = {
-    IntentType.CONTENT_PLANNING: Provider.AZURE,
-    IntentType.CAMPAIGN_EXECUTION: Provider.AZURE,
-    IntentType.MESSAGE_GENERATION: Provider.OPENAI,
-    IntentType.CONTENT_VALIDATION: Provider.OPENAI,
-}
-
-_FALLS_BACK = frozenset(
-    {
-        ProviderFault.THROTTLED,
-        ProviderFault.TRANSIENT,
-        ProviderFault.TIMEOUT,
-        ProviderFault.AUTH,
-        ProviderFault.MALFORMED_OUTPUT,
-    }
-)
-
-
-def route(intent: IntentType, preferred: PreferredProvider = PreferredProvider.AUTO) -> tuple[Provider, ...]:
-    """The providers to ask, in order. Planning starts at Azure, messages at OpenAI, a preference goes first."""
-    first = _DEFAULT_ROUTE[intent] if preferred is PreferredProvider.AUTO else Provider(preferred)
-    return (first, *(provider for provider in Provider if provider is not first))
-
-
-def falls_back(fault: ProviderFault) -> bool:
-    """Whether another provider may be asked after ``fault``.
-
-    A refusal on content policy is never shopped around, and a request that is invalid here is invalid there.
-    """
-    return fault in _FALLS_BACK
+    model: str = ""
 
 
 def provider_used(providers: Sequence[Provider]) -> ProviderUsed | None:

@@ -1,19 +1,43 @@
-"""When a person must look before anything is sent, and what that person decided.
+"""When a person must look before anything is sent, what that person decided, and what a decision covers.
 
 Human approval is the default (``strict``). Anything less is an opt-in of the account's owner, recorded with
 who gave it, when and why.
 """
 
 from datetime import datetime
-from typing import Literal
+from enum import StrEnum
+from typing import Literal, Self
+from uuid import UUID
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from domain.compliance import ComplianceLevel, ComplianceReport
+from domain.compliance import MAX_TEXT_CHARACTERS, ComplianceLevel, ComplianceReport
+from domain.delivery import EarlierText, Message, MessageOrigin, MessageReview, MessageStatus
+from domain.experiment import ArmObservation, Metric
 from domain.model import AccountId, Model, Request
 
 REVIEW_THRESHOLD = 0.8
 """``moderate``: what scores below this is reviewed."""
+
+REVIEW_HOURS = 72
+"""How long drafts wait for a person unless the request says otherwise."""
+
+MAX_REVIEW_HOURS = 720
+
+REVIEW_EXPIRED = "review_expired"
+"""The reason of a draft about which nobody decided in time."""
+
+AWAITING_REVIEW = "awaiting_review"
+"""The reason of a draft that has a text and waits for a decision."""
+
+MANUAL_REVIEW = "manual_review"
+"""The reason of a draft that a person has to write, before a colon and why nobody else could."""
+
+MAX_EDITS = 20
+"""Edits of one draft: every earlier text is kept with it, and an item of the store is bounded."""
+
+MAX_NAMED = 100
+"""Messages that one decision names, and decisions in one call."""
 
 _AUTONOMY = {ComplianceLevel.STRICT: 0, ComplianceLevel.MODERATE: 1, ComplianceLevel.RELAXED: 2}
 
@@ -48,6 +72,17 @@ class AutonomyOptIn(Model):
         return _AUTONOMY[level] <= _AUTONOMY[self.level]
 
 
+class ReviewPolicy(Request):
+    """How long a campaign's drafts wait for a person."""
+
+    expires_after_hours: int = Field(
+        default=REVIEW_HOURS,
+        ge=1,
+        le=MAX_REVIEW_HOURS,
+        description="drafts about which nobody has decided by then are skipped; a pause does not stop this clock",
+    )
+
+
 class PageKey(Model):
     """One page of one account's part of a campaign, counted from 0."""
 
@@ -55,21 +90,173 @@ class PageKey(Model):
     page: int = Field(ge=0)
 
 
-class ReviewDecision(Model):
-    """Approve or reject drafted pages; sent as a signal by API, Temporal UI or CLI.
+class WaitingPage(PageKey):
+    """A page with drafts that wait, how many of them, and until when."""
 
-    ``pages`` empty means every page that waits now; ``scope: campaign`` also covers all pages to come.
+    awaiting: int = Field(default=0, description="drafts that an approval of the page covers")
+    unwritten: int = Field(default=0, description="drafts without a text that may be sent: edit or reject them")
+    expires_at: datetime | None = None
+
+
+class Verdict(StrEnum):
+    """What is to become of drafts. ``expire`` is nobody's decision, but the clock's."""
+
+    APPROVE = "approve"
+    REJECT = "reject"
+    EXPIRE = "expire"
+
+    @property
+    def target(self) -> MessageStatus:
+        """The state of a draft after it."""
+        return _TARGETS[self]
+
+
+_TARGETS = {
+    Verdict.APPROVE: MessageStatus.APPROVED,
+    Verdict.REJECT: MessageStatus.REJECTED,
+    Verdict.EXPIRE: MessageStatus.SKIPPED,
+}
+
+
+class Decision(Model):
+    """A verdict with who gave it and why; about the drafts that it names, or all of a page if it names none."""
+
+    verdict: Verdict
+    decided_by: str
+    comment: str = ""
+    messages: tuple[UUID, ...] = ()
+
+    def covers(self, message: Message) -> bool:
+        """Whether a message becomes what the verdict says: an approval covers only what could be sent."""
+        return (
+            message.status is MessageStatus.DRAFTED
+            and (not self.messages or message.message_id in self.messages)
+            and (self.verdict is not Verdict.APPROVE or is_approvable(message))
+        )
+
+    @property
+    def reason(self) -> str:
+        """What the messages say about why they became what they are."""
+        return REVIEW_EXPIRED if self.verdict is Verdict.EXPIRE else self.comment
+
+
+def satisfaction(message: Message, verdict: Verdict) -> ArmObservation | None:
+    """What a person's verdict says about the model that wrote a text, for the experiment that it was part of.
+
+    1: approved as written, 0.5: approved after an edit, 0: rejected. ``None``: no experiment, or nobody's verdict.
+    """
+    origin = message.origin
+    if origin is None or not origin.arm or verdict is Verdict.EXPIRE:
+        return None
+    approved = 0.5 if origin.edited_by else 1.0
+    return ArmObservation(
+        observation_id=f"{message.message_id}/review",
+        experiment=origin.experiment,
+        arm=origin.arm,
+        values={Metric.SATISFACTION: approved if verdict is Verdict.APPROVE else 0.0},
+    )
+
+
+EXPIRY = Decision(verdict=Verdict.EXPIRE, decided_by="timer")
+"""What the clock decides about a page for which nobody had the time."""
+
+
+class ReviewDecision(Model):
+    """Approve or reject drafts; sent as a signal by API, Temporal UI or CLI.
+
+    ``pages`` empty means every page that waits now; ``messages`` narrows it to these drafts, the rest goes on
+    waiting. ``scope: campaign`` also covers all pages to come, unless messages are named.
     """
 
     pages: tuple[PageKey, ...] = ()
+    messages: tuple[UUID, ...] = ()
     scope: Literal["pages", "campaign"] = "pages"
     decided_by: str = "temporal-signal"
     comment: str = Field(default="", max_length=500)
+
+    def decision(self, verdict: Verdict) -> Decision:
+        """What it says about the pages that it is about."""
+        return Decision(verdict=verdict, decided_by=self.decided_by, comment=self.comment, messages=self.messages)
+
+    @property
+    def stands(self) -> bool:
+        """Whether it is also about pages to come."""
+        return self.scope == "campaign" and not self.messages
 
 
 class ReviewRequest(Request):
     """The body of ``approve`` and ``reject``; an empty one decides every page that waits now."""
 
     pages: tuple[PageKey, ...] = ()
+    messages: tuple[UUID, ...] = Field(default=(), max_length=MAX_NAMED, description="only these drafts")
     scope: Literal["pages", "campaign"] = "pages"
     comment: str = Field(default="", max_length=500)
+
+    @model_validator(mode="after")
+    def _one_way_to_say_which(self) -> Self:
+        if self.messages and (self.pages or self.scope == "campaign"):
+            raise ValueError("messages: name messages, or pages, or the whole campaign; not several of these")
+        return self
+
+
+class BulkDecision(ReviewRequest):
+    """One of many decisions: a verdict about drafts of one campaign."""
+
+    campaign_id: str = Field(max_length=100)
+    verdict: Literal["approve", "reject"]
+
+
+class BulkReviewRequest(Request):
+    """Decisions about several campaigns; each one stands for itself."""
+
+    items: tuple[BulkDecision, ...] = Field(min_length=1, max_length=MAX_NAMED)
+
+
+class EditRequest(Request):
+    """A new text for a draft. ``revision``: what it was when its text was read; refused when it is another by now."""
+
+    text: str = Field(min_length=1, max_length=4 * MAX_TEXT_CHARACTERS)
+    approve: bool = Field(default=False, description="and let it be sent")
+    comment: str = Field(default="", max_length=500)
+    revision: int | None = Field(default=None, ge=0)
+
+
+def is_approvable(message: Message) -> bool:
+    """Whether a draft has a text, and no rule blocks it."""
+    return bool(message.text.strip()) and message.compliance is not None and not message.compliance.blocked
+
+
+def edited(
+    message: Message, change: EditRequest, report: ComplianceReport, quality: float, review: MessageReview
+) -> Message:
+    """A draft with a new text; the one before it stays in ``earlier``. ``review``: who edits it, when and why."""
+    origin = message.origin or MessageOrigin(provider="reviewer", model="", prompt_version="")
+    before = EarlierText(
+        text=message.text,
+        origin=message.origin,
+        replaced_by=review.decided_by,
+        replaced_at=review.decided_at,
+        comment=review.comment,
+    )
+    changes: dict[str, object] = {
+        "text": change.text,
+        "origin": origin.model_copy(update={"edited_by": review.decided_by, "edited_at": review.decided_at}),
+        "compliance": report,
+        "quality": quality,
+        "reason": AWAITING_REVIEW,
+        "revision": message.revision + 1,
+        "earlier": (*message.earlier, before),
+        "updated_at": review.decided_at,
+    }
+    draft = message.model_copy(update=changes)
+    return approved(draft, review) if change.approve else draft
+
+
+def approved(message: Message, review: MessageReview) -> Message:
+    """A draft that a person lets be sent."""
+    origin = message.origin
+    if origin is not None:
+        origin = origin.model_copy(update={"approved_by": review.decided_by, "approved_at": review.decided_at})
+    return message.model_copy(
+        update={"status": MessageStatus.APPROVED, "reason": review.comment, "review": review, "origin": origin}
+    )

@@ -7,9 +7,11 @@ from contextlib import AsyncExitStack
 import httpx
 import hypothesis
 import pytest
+from redis.asyncio import Redis
 from temporalio.client import Client
 
 from adapters.bootstrap import Ports, open_ports, open_tables
+from adapters.redis import open_redis
 from adapters.settings import Settings
 from adapters.temporal import connect
 from local.process import child_environment
@@ -93,10 +95,20 @@ async def onlyfans(simulators: dict[str, Simulator]) -> Simulator:
     return simulators["onlyfans"]
 
 
+@pytest.fixture(scope="session")
+async def redis(settings: Settings) -> AsyncIterator[Redis]:
+    """A connection of its own to the stack's Redis."""
+    async with open_redis(settings) as opened:
+        assert isinstance(opened, Redis)
+        yield opened
+
+
 @pytest.fixture
-async def ai(simulators: dict[str, Simulator]) -> Simulator:
-    """The AI simulator, which has just forgotten everything."""
+async def ai(simulators: dict[str, Simulator], redis: Redis) -> Simulator:
+    """The AI simulator, which has just forgotten everything, as have the breakers that were opened by its faults."""
     await simulators["ai"].reset()
+    async for key in redis.scan_iter("breaker:*"):
+        await redis.delete(key)
     return simulators["ai"]
 
 

@@ -18,9 +18,9 @@ import httpx
 from adapters.bootstrap import open_ports, open_tables
 from adapters.settings import Settings
 from domain.campaign import CampaignStatus, ControlRequest, GenerationInput, generation_workflow_id
-from domain.delivery import send_queue_id
+from domain.delivery import MessageStatus, send_queue_id
 from domain.recall import recall_workflow_id
-from domain.review import ReviewDecision
+from domain.review import PageKey, ReviewDecision
 from local.process import child_environment
 from local.stack import INFRASTRUCTURE, SIMULATORS, Stack, StackOptions
 from tests.local import Simulator
@@ -46,7 +46,7 @@ async def reviewed_campaign(launcher: Launcher) -> dict[str, str]:
     with launcher.env.auto_time_skipping_disabled():
         record, handle = await launcher.campaign(9, compliance="strict")
         progress = await progress_until(handle, lambda seen: seen.awaiting_review == 9)
-        first, second = progress.pending_reviews
+        first, second = (PageKey(account_id=page.account_id, page=page.page) for page in progress.pending_reviews)
         await handle.signal(CampaignWorkflow.reject, ReviewDecision(pages=(first,), decided_by="reviewer"))
         await handle.signal(CampaignWorkflow.pause, ControlRequest(requested_by="operator", reason="lunch"))
         await progress_until(handle, lambda seen: seen.status is CampaignStatus.PAUSED)
@@ -54,6 +54,21 @@ async def reviewed_campaign(launcher: Launcher) -> dict[str, str]:
         await handle.signal(CampaignWorkflow.resume)
     await handle.result()
     return {"campaign-reviewed": handle.id, "send-queue-paused": send_queue_id(record.lanes[0].account_id)}
+
+
+async def expired_campaign(launcher: Launcher) -> dict[str, str]:
+    """Single messages that are decided, a page that was changed from outside, and a page that expires."""
+    with launcher.env.auto_time_skipping_disabled():
+        record, handle = await launcher.campaign(5, compliance="strict", review={"expiresAfterHours": 8})
+        await progress_until(handle, lambda seen: seen.awaiting_review == 5)
+        first, second, *_ = await launcher.messages(record)
+        await handle.signal(CampaignWorkflow.approve, ReviewDecision(messages=(first.message_id,)))
+        await progress_until(handle, lambda seen: seen.sent == 1)
+        await launcher.ports.messages.transition(record.campaign_id, [second.message_id], MessageStatus.CANCELLED)
+        await handle.signal(CampaignWorkflow.page_changed, PageKey(account_id=second.account_id, page=0))
+        await progress_until(handle, lambda seen: seen.cancelled == 1)
+    await handle.result()
+    return {"campaign-expired": handle.id}
 
 
 async def cancelled_campaign(launcher: Launcher) -> dict[str, str]:
@@ -111,6 +126,7 @@ async def generation(launcher: Launcher) -> dict[str, str]:
 SCENARIOS: tuple[Callable[[Launcher], Awaitable[dict[str, str]]], ...] = (
     throttled_campaign,
     reviewed_campaign,
+    expired_campaign,
     cancelled_campaign,
     late_campaign,
     recalled_campaign,

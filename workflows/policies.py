@@ -58,6 +58,24 @@ PROVIDER_CALL: ActivityPolicy = {
 }
 """A page of drafts: an outage of both providers is waited out, and the campaign can be cancelled meanwhile."""
 
+RECONCILE: ActivityPolicy = {
+    "task_queue": GENERATION,
+    "start_to_close_timeout": timedelta(seconds=20),
+    "schedule_to_close_timeout": timedelta(seconds=30),
+    "heartbeat_timeout": HEARTBEAT,
+    "retry_policy": RetryPolicy(maximum_attempts=1),
+}
+"""The ledger against the providers' own memory, at the end of a campaign: it does not wait for one that is down."""
+
+RECONCILE_LATER: ActivityPolicy = {
+    "task_queue": GENERATION,
+    "start_to_close_timeout": timedelta(minutes=10),
+    "schedule_to_close_timeout": timedelta(days=1),
+    "heartbeat_timeout": HEARTBEAT,
+    "retry_policy": _FOREVER,
+}
+"""The same, for as long as it takes."""
+
 ANSWER: ActivityPolicy = {
     "task_queue": GENERATION,
     "start_to_close_timeout": timedelta(minutes=2),

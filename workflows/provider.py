@@ -2,12 +2,13 @@
 
 from temporalio import workflow
 from temporalio.common import SearchAttributeKey
-from temporalio.exceptions import ActivityError
+from temporalio.exceptions import ActivityError, ApplicationError
 
 with workflow.unsafe.imports_passed_through():
     from activities.campaign import CampaignActivities, StatusChange
     from activities.provider import ProviderActivities
     from domain.campaign import CampaignStatus, GenerationInput
+    from domain.errors import ErrorType
     from domain.progress import WorkflowResult
     from workflows import policies
 
@@ -25,15 +26,21 @@ class GenerationWorkflow:
             result: WorkflowResult = await workflow.execute_activity_method(
                 ProviderActivities.answer, request, **policies.ANSWER
             )
-        except ActivityError:
+        except ActivityError as error:
             await workflow.execute_activity_method(
                 CampaignActivities.set_status,
-                StatusChange(
-                    campaign_id=request.campaign_id, status=CampaignStatus.FAILED, reason="provider_unavailable"
-                ),
+                StatusChange(campaign_id=request.campaign_id, status=CampaignStatus.FAILED, reason=_reason_of(error)),
                 **policies.STORE,
             )
             workflow.upsert_search_attributes([STATUS.value_set(str(CampaignStatus.FAILED))])
             raise
         workflow.upsert_search_attributes([STATUS.value_set(str(result.status))])
         return result
+
+
+def _reason_of(error: ActivityError) -> str:
+    cause = error.cause
+    if isinstance(cause, ApplicationError) and cause.type:
+        return cause.type
+    # A time-out: nobody could be reached for as long as the caller was to wait.
+    return str(ErrorType.PROVIDER_UNAVAILABLE)

@@ -12,6 +12,7 @@ from api.body import JsonBody
 from api.dependencies import (
     BackgroundNow,
     Caller,
+    EngineNow,
     PortsNow,
     QueuesNow,
     SettingsNow,
@@ -41,6 +42,7 @@ from api.openapi import body as documented
 from api.outlook import expected, waiting_reason
 from api.quota import Quota
 from api.refusals import Refusal
+from api.review import tell_changed
 from api.routes.campaign import wait_of
 from api.standing import AccountNow, DirectMessageView, account_now, ahead, view_of
 from domain.delivery import Message, MessageStatus
@@ -172,12 +174,16 @@ async def cancel_of_campaign(
     caller: Caller,
     ports: PortsNow,
     queues: QueuesNow,
+    engine: EngineNow,
+    background: BackgroundNow,
 ) -> Message:
     """A draft, an approved or a queued one; 409 with what it is otherwise. The rest of the campaign goes on."""
     found = await ports.messages.get_many(record.campaign_id, [message_id])
     if message_id not in found:
         raise NotFound("The campaign has no such message; see its messages.")
     await cancel(record.campaign_id, found[message_id], caller.user_id, ports, queues)
+    if not record.status.is_final:
+        await tell_changed(record, found[message_id], engine, background)
     return (await ports.messages.get_many(record.campaign_id, [message_id]))[message_id]
 
 

@@ -3,17 +3,29 @@
 Azure's paths come in two generations: `/openai/…?api-version=…`, and `/openai/v1/…` without a version.
 """
 
-from typing import Annotated, Any
+from dataclasses import asdict
+from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Depends, FastAPI, Request
+from fastapi import APIRouter, Depends, FastAPI, Query, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 
 from local.ai import dialect, envelope
 from local.ai.exchange import Exchange
-from local.ai.model import BaseLatency, ChatBody, Dialect, ModelCall, ModerationBody, ProviderFault, ResponsesBody
+from local.ai.model import (
+    BaseLatency,
+    ChatBody,
+    Dialect,
+    Endpoint,
+    ModelCall,
+    ModerationBody,
+    ProviderFault,
+    ResponsesBody,
+    UsageDetails,
+)
 from local.ai.moderation import moderate
 from local.ai.provider import Provider
+from local.ai.stored import MOST_LISTED, Wanted, metadata_filter
 from local.faults import fault_routes
 
 MODELS = ("gpt-5", "gpt-5-mini", "gpt-4.1", "gpt-4.1-mini", "gpt-4o", "gpt-4o-mini", "omni-moderation-latest")
@@ -37,7 +49,29 @@ async def chat_completions(body: ChatBody, request: Request, provider: State, de
     """A chat completion; Azure names the model by the deployment in the path."""
     call = ModelCall(_dialect(request), "chat", deployment or body.model)
     exchange = Exchange(provider, request, call, provider.next_request_id())
-    return _unsupported(exchange, body.stream) or await exchange.write(body.prompt(), envelope.chat_completion)
+    return _unsupported(exchange, body.stream) or await exchange.write(
+        body.prompt(), envelope.chat_completion, body.label
+    )
+
+
+@routes.get("/v1/chat/completions")
+@routes.get("/openai/chat/completions")
+@routes.get("/openai/v1/chat/completions")
+@routes.get("/openai/deployments/{deployment}/chat/completions")
+async def stored_completions(
+    request: Request,
+    provider: State,
+    deployment: str = "",
+    model: str = "",
+    after: str = "",
+    limit: Annotated[int, Query(ge=1, le=MOST_LISTED)] = 20,
+    order: Literal["asc", "desc"] = "asc",
+) -> Response:
+    """Answers that were to be stored, by their metadata, a page at a time."""
+    call = ModelCall(_dialect(request), "stored", deployment or model)
+    exchange = Exchange(provider, request, call, provider.next_request_id())
+    wanted = Wanted(call.dialect, call.model, metadata_filter(request.query_params), descending=order == "desc")
+    return _unsupported(exchange, None) or await exchange.tell(lambda: provider.stored.page(wanted, after, limit))
 
 
 @routes.post("/v1/responses")
@@ -56,7 +90,9 @@ async def moderations(body: ModerationBody, request: Request, provider: State) -
     call = ModelCall("openai", "moderations", body.model)
     exchange = Exchange(provider, request, call, provider.next_request_id())
     results = [moderate(text) for text in body.texts()]
-    return await exchange.tell(lambda: {"id": f"modr-{exchange.request_id}", "model": body.model, "results": results})
+    return await exchange.tell(
+        lambda: {"id": f"modr-{exchange.request_id}", "model": body.model, "results": results}, "\n".join(body.texts())
+    )
 
 
 @routes.get("/v1/models")
@@ -93,6 +129,24 @@ async def usage(provider: State) -> dict[str, Any]:
 async def calls(provider: State) -> dict[str, Any]:
     """Attempts by dialect and endpoint, failed ones included."""
     return provider.call_counts()
+
+
+@routes.get("/_control/arrivals")
+async def arrivals(provider: State, dialect: Dialect | None = None, endpoint: Endpoint | None = None) -> dict[str, Any]:
+    """When calls came in, failed ones included, in their order."""
+    listed = [
+        asdict(arrival)
+        for arrival in provider.arrivals
+        if dialect in (None, arrival.dialect) and endpoint in (None, arrival.endpoint)
+    ]
+    return {"arrivals": listed}
+
+
+@routes.post("/_control/usage-details")
+async def set_usage_details(provider: State, body: UsageDetails) -> UsageDetails:
+    """Sets the cached and reasoning tokens that every answer is billed with."""
+    provider.usage_details = body
+    return body
 
 
 @routes.post("/_control/latency")

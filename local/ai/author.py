@@ -30,9 +30,11 @@ def malformed(prompt: Prompt) -> Answer:
 def _known(prompt: Prompt) -> object:
     match prompt.schema_name:
         case "campaign_plan":
-            return writing.plan(prompt.request)
+            return writing.plan(prompt.request or {"brief": prompt.last_user_text})
         case "message_batch":
             return {"messages": writing.messages(prompt.request)}
+        case "text_judgement":
+            return writing.judgement(prompt.last_user_text)
         case "single_message":
             return writing.single_message(prompt.request)
     return UNKNOWN

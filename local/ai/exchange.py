@@ -27,31 +27,53 @@ class Exchange:
     call: ModelCall
     request_id: str
 
-    async def write(self, prompt: Prompt, envelope: Envelope) -> Response:
-        """Answers a prompt and bills it."""
-        rule, ended = await self._enter(prompt.text)
-        if ended is not None:
+    async def write(self, prompt: Prompt, envelope: Envelope, label: dict[str, str] | None = None) -> Response:
+        """Answers a prompt and bills it; with a label the answer is stored under it."""
+        if (refused := self._refused()) is not None:
+            return refused
+        rule = await self._strike(prompt.text)
+        if rule is not None and not rule.bill and (ended := await self._fail(rule, prompt.text)) is not None:
             return ended
-        answer = _answer(self.call, prompt, rule)
-        usage = Usage(tokens(prompt.text), tokens(answer.content))
-        self.provider.bill(self.request_id, self.call, usage)
-        return self._end(200, envelope(self.request_id, self.call, answer, usage))
+        body = self._written(prompt, rule, envelope, label)
+        if rule is not None and rule.bill and (lost := await self._fail(rule, prompt.text)) is not None:
+            return lost
+        return self._end(200, body)
 
-    async def tell(self, body: Callable[[], dict[str, Any]]) -> Response:
-        """Answers with a body that costs nothing."""
-        _, ended = await self._enter("")
-        return ended or self._end(200, body())
+    async def tell(self, body: Callable[[], dict[str, Any]], text: str = "") -> Response:
+        """Answers with a body that costs nothing; `text` is what the caller wants judged."""
+        if (refused := self._refused()) is not None:
+            return refused
+        rule = await self._strike(text)
+        if rule is not None and (ended := await self._fail(rule, text)) is not None:
+            return ended
+        return self._end(200, body())
 
-    async def _enter(self, text: str) -> tuple[ProviderFault | None, Response | None]:
-        """Counts the call; answers the fault that goes on to shape the answer, or the end of the call."""
+    def _refused(self) -> Response | None:
+        """Counts the call; the end of one without a key."""
         self.provider.count_request(self.call)
         if _key(self.request, self.call) in ("", INVALID_API_KEY):
-            return None, self._end(401, dialect.unauthorized(self.call.dialect))
-        strike = self.provider.faults.strike(lambda rule: rule.covers(self.call))
+            return self._end(401, dialect.unauthorized(self.call.dialect))
+        return None
+
+    async def _strike(self, text: str) -> ProviderFault | None:
+        """Lets the call wait for as long as it has to; the fault that is meant for it."""
+        strike = self.provider.faults.strike(lambda rule: rule.covers(self.call, text))
         delay_s = strike.delay_s + (self.provider.base_latency_s if self.call.endpoint != "models" else 0)
         if delay_s:
             await asyncio.sleep(delay_s)
-        return strike.rule, None if strike.rule is None else await self._fail(strike.rule, text)
+        return strike.rule
+
+    def _written(
+        self, prompt: Prompt, rule: ProviderFault | None, envelope: Envelope, label: dict[str, str] | None
+    ) -> dict[str, Any]:
+        """What the model writes: billed, and stored if it has a label, whether the caller ever sees it or not."""
+        answer = _answer(self.call, prompt, rule)
+        usage = self.provider.usage_details.usage(prompt.text, answer.content)
+        body = envelope(self.request_id, self.call, answer, usage)
+        self.provider.bill(self.request_id, self.call, usage)
+        if label is not None:
+            self.provider.stored.keep(self.call.dialect, body, label)
+        return body
 
     async def _fail(self, rule: ProviderFault, text: str) -> Response | None:
         """The end that a fault puts to the call; None when the model still answers."""

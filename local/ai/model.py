@@ -5,14 +5,14 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from local.faults import FaultRule
 
 Dialect = Literal["openai", "azure"]
-Endpoint = Literal["chat", "responses", "moderations", "models"]
+Endpoint = Literal["chat", "responses", "moderations", "models", "stored"]
 Outcome = Literal["stop", "length", "content_filter", "refusal"]
 
 
@@ -59,10 +59,18 @@ class Answer:
 
 @dataclass(frozen=True)
 class Usage:
-    """Billed tokens."""
+    """Billed tokens; cached ones are among the input, reasoning ones among the output."""
 
     input_tokens: int
     output_tokens: int
+    cached_tokens: int = 0
+    reasoning_tokens: int = 0
+
+
+Metadata = Annotated[
+    dict[Annotated[str, Field(max_length=64)], Annotated[str, Field(max_length=512)]], Field(max_length=16)
+]
+"""What a caller attaches to an answer that is to be stored; the limits are the API's."""
 
 
 class ChatBody(_Wire):
@@ -74,6 +82,13 @@ class ChatBody(_Wire):
     max_tokens: int | None = None
     max_completion_tokens: int | None = None
     stream: bool | None = None
+    store: bool | None = None
+    metadata: Metadata | None = None
+
+    @property
+    def label(self) -> dict[str, str] | None:
+        """Under what the answer is to be stored; None when it is not."""
+        return (self.metadata or {}) if self.store else None
 
     def prompt(self) -> Prompt:
         wanted = self.response_format or {}
@@ -127,7 +142,10 @@ class ModerationBody(_Wire):
 
 
 class ProviderFault(FaultRule):
-    """A fault of a provider; without a scope it concerns every call but the list of models."""
+    """A fault of a provider; without a scope it concerns every call but the list of models.
+
+    A scope may be the prompt, too: what it contains, does not contain, or how long it is.
+    """
 
     kind: Literal[
         "latency",
@@ -141,18 +159,36 @@ class ProviderFault(FaultRule):
         "connection_reset",
     ]
     dialect: Dialect | None = None
-    endpoint: Literal["chat", "responses", "moderations"] | None = None
+    endpoint: Literal["chat", "responses", "moderations", "stored"] | None = None
     model: str | None = None
+    only_contains: str | None = Field(default=None, min_length=1, description="prompts with this text")
+    unless_contains: str | None = Field(default=None, min_length=1, description="prompts without this text")
+    above_chars: int | None = Field(default=None, ge=0, description="prompts of more characters")
+    bill: bool = Field(default=False, description="of a lost answer: the model wrote it, and it was billed")
     status: int = Field(default=503, ge=500, le=599, description="of a server_error")
     shown_as: Literal["error", "finish_reason", "refusal"] | None = Field(default=None, alias="as")
 
-    def covers(self, call: ModelCall) -> bool:
-        """Whether this rule is meant for the call."""
+    @model_validator(mode="after")
+    def _only_lost_answers_are_billed(self) -> Self:
+        if self.bill and not self.loses_answer:
+            raise ValueError("bill is for hang and connection_reset: other faults say by themselves what is billed")
+        return self
+
+    @property
+    def loses_answer(self) -> bool:
+        """Whether the caller gets no answer at all."""
+        return self.kind in ("hang", "connection_reset")
+
+    def covers(self, call: ModelCall, text: str) -> bool:
+        """Whether this rule is meant for the call, whose prompt is `text`."""
         return (
             call.endpoint != "models"
             and self.dialect in (None, call.dialect)
             and self.endpoint in (None, call.endpoint)
             and self.model in (None, call.model)
+            and (self.only_contains is None or self.only_contains in text)
+            and (self.unless_contains is None or self.unless_contains not in text)
+            and (self.above_chars is None or len(text) > self.above_chars)
         )
 
 
@@ -162,6 +198,25 @@ class BaseLatency(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     ms: float = Field(ge=0)
+
+
+class UsageDetails(BaseModel):
+    """How many tokens of every answer count as read from the cache, and how many were thought before it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    cached_tokens: int = Field(default=0, ge=0, description="at most as many as the prompt has")
+    reasoning_tokens: int = Field(default=0, ge=0, description="billed as output on top of the visible answer")
+
+    def usage(self, prompt: str, answer: str) -> Usage:
+        """What an answer is billed."""
+        read = tokens(prompt)
+        return Usage(
+            input_tokens=read,
+            output_tokens=tokens(answer) + self.reasoning_tokens,
+            cached_tokens=min(self.cached_tokens, read),
+            reasoning_tokens=self.reasoning_tokens,
+        )
 
 
 def tokens(text: str) -> int:

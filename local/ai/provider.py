@@ -1,16 +1,19 @@
 """The providers' state: what was asked, what was billed, what is to go wrong."""
 
+import time
 from collections import Counter, defaultdict
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from local.ai.model import Dialect, ModelCall, ProviderFault, Usage
+from local.ai.model import Dialect, ModelCall, ProviderFault, Usage, UsageDetails
+from local.ai.stored import StoredAnswers
 from local.faults import FaultBook
 
 # What the rate-limit headers promise for each model, per minute. Nothing is enforced: that is what faults are for.
 REQUESTS_PER_MINUTE = 10_000
 TOKENS_PER_MINUTE = 2_000_000
+_COUNTED = ("input_tokens", "output_tokens", "cached_tokens", "reasoning_tokens")
 
 
 @dataclass(frozen=True)
@@ -23,7 +26,19 @@ class Billed:
     model: str
     input_tokens: int
     output_tokens: int
+    cached_tokens: int
+    reasoning_tokens: int
     at: str
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """When a call came in: `at_ms` is milliseconds since 1970."""
+
+    at_ms: float
+    dialect: Dialect
+    endpoint: str
+    model: str
 
 
 @dataclass
@@ -47,6 +62,9 @@ class Provider:
 
     faults: FaultBook[ProviderFault] = field(default_factory=FaultBook[ProviderFault])
     base_latency_s: float = 0.0
+    usage_details: UsageDetails = field(default_factory=UsageDetails)
+    stored: StoredAnswers = field(default_factory=StoredAnswers)
+    arrivals: list[Arrival] = field(default_factory=list)
     billed: list[Billed] = field(default_factory=list)
     calls: defaultdict[tuple[str, str], CallCount] = field(default_factory=lambda: defaultdict(CallCount))
     _minutes: defaultdict[tuple[str, str], _Minute] = field(default_factory=lambda: defaultdict(_Minute))
@@ -59,9 +77,7 @@ class Provider:
     def bill(self, request_id: str, call: ModelCall, usage: Usage) -> None:
         """Writes a billed request down."""
         at = datetime.now(UTC).isoformat()
-        self.billed.append(
-            Billed(request_id, call.dialect, call.endpoint, call.model, usage.input_tokens, usage.output_tokens, at)
-        )
+        self.billed.append(Billed(request_id, call.dialect, call.endpoint, call.model, **asdict(usage), at=at))
         self._minute(call).tokens += usage.input_tokens + usage.output_tokens
 
     def usage(self) -> dict[str, Any]:
@@ -70,17 +86,11 @@ class Provider:
         for entry in self.billed:
             total = totals.setdefault(
                 (entry.dialect, entry.model),
-                {
-                    "dialect": entry.dialect,
-                    "model": entry.model,
-                    "requests": 0,
-                    "input_tokens": 0,
-                    "output_tokens": 0,
-                },
+                {"dialect": entry.dialect, "model": entry.model, "requests": 0, **dict.fromkeys(_COUNTED, 0)},
             )
             total["requests"] += 1
-            total["input_tokens"] += entry.input_tokens
-            total["output_tokens"] += entry.output_tokens
+            for name in _COUNTED:
+                total[name] += getattr(entry, name)
         return {"requests": [asdict(entry) for entry in self.billed], "totals": list(totals.values())}
 
     def call_counts(self) -> dict[str, Any]:
@@ -92,7 +102,8 @@ class Provider:
         return {"calls": counts, "total": sum(count.attempts for count in self.calls.values())}
 
     def count_request(self, call: ModelCall) -> None:
-        """Counts an attempt and takes it off the minute's allowance."""
+        """Counts an attempt, notes when it came and takes it off the minute's allowance."""
+        self.arrivals.append(Arrival(time.time_ns() / 1_000_000, call.dialect, call.endpoint, call.model))
         self.calls[call.dialect, call.endpoint].attempts += 1
         self._minute(call).requests += 1
 

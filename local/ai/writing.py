@@ -50,7 +50,24 @@ def plan(request: Mapping[str, Any]) -> dict[str, Any]:
     """A campaign plan. A theme, tone, angle or call to action that the request names is kept."""
     dice = dice_for("plan", request)
     chosen: dict[str, Any] = {name: request.get(name) or dice.choice(options) for name, options in _PLANS.items()}
-    return {**chosen, "talking_points": dice.sample(_POINTS, 3)}
+    languages = dict.fromkeys(map(str, request.get("languages") or ["en"]))
+    return {
+        **chosen,
+        "talking_points": dice.sample(_POINTS, 3),
+        "general_texts": [{"language": each, "text": general_text(request, each)} for each in languages],
+    }
+
+
+def general_text(request: Mapping[str, Any], language: str) -> str:
+    """A text of 60 to 280 characters for anybody who reads this language: it addresses nobody by name."""
+    dice = dice_for("general", request, language)
+    book = phrasebook(language)
+    return " ".join([*dice.sample(book.bodies, 2), dice.choice(book.closings)])
+
+
+def judgement(text: str) -> dict[str, Any]:
+    """What a benevolent model thinks of a text, the same for the same text."""
+    return {"score": dice_for("judgement", text).randint(70, 100)}
 
 
 def messages(request: Mapping[str, Any]) -> list[dict[str, Any]]:

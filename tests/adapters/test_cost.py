@@ -1,16 +1,13 @@
-"""The ledger adds up exactly, and no model is ever free."""
+"""The ledger adds up exactly."""
 
 import asyncio
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal
 from uuid import uuid4
 
-import pytest
-from genai_prices import data_snapshot
-
-from adapters.cost import DynamoCosts, ListPrices
+from adapters.cost import DynamoCosts
+from adapters.settings import Settings
 from domain.cost import CostEntry, CostTotals, Usage, total
-from domain.provider import Provider
+from tests.adapters.conftest import tables
 from tests.domain.builders import a_campaign, a_cost
 
 
@@ -41,6 +38,7 @@ class TestRecord:
         assert all(await asyncio.gather(*(costs.record(entry) for entry in made)))
         expected = total(made)
         assert await costs.campaign_totals(campaign) == expected
+        assert await costs.operations(campaign) == {entry.operation_id for entry in made}
         assert await costs.user_totals(owner, day, day) == {day: expected}
         assert await costs.global_totals(day, day) == {day: expected}
 
@@ -73,6 +71,7 @@ class TestRecord:
 class TestTotals:
     async def test_nothing_recorded_is_nothing_spent(self, costs: DynamoCosts) -> None:
         assert await costs.campaign_totals(a_campaign()) == CostTotals()
+        assert await costs.operations(a_campaign()) == frozenset()
         assert await costs.user_totals(f"user-{uuid4().hex}", "2026-01-01", "2026-12-31") == {}
 
     async def test_both_ends_of_a_span_of_days_are_included_and_nothing_beyond(self, costs: DynamoCosts) -> None:
@@ -84,32 +83,11 @@ class TestTotals:
         assert list(await costs.user_totals(owner, names[1], names[2])) == names[1:3]
 
 
-class TestListPrices:
-    @pytest.mark.parametrize(
-        ("provider", "model", "dollars_in", "dollars_out"),
-        [
-            (Provider.OPENAI, "gpt-4o-mini", "0.15", "0.6"),
-            (Provider.OPENAI, "gpt-4o", "2.5", "10"),
-            (Provider.AZURE, "gpt-4o", "2.5", "10"),
-            (Provider.AZURE, "gpt-4o-mini", "0.15", "0.6"),
-        ],
-    )
-    def test_known_models_have_their_list_price(
-        self, provider: Provider, model: str, dollars_in: str, dollars_out: str
-    ) -> None:
-        price = ListPrices().price(provider, model)
-        assert (price.input_per_million, price.output_per_million) == (Decimal(dollars_in), Decimal(dollars_out))
-        assert price.version.startswith("genai-prices-")
-        assert price.version.endswith(f"/{model}")
-
-    @pytest.mark.parametrize("provider", Provider)
-    def test_an_unknown_model_is_as_dear_as_the_dearest_known_one(self, provider: Provider) -> None:
-        unknown = ListPrices().price(provider, "no-such-model-1")
-        listed = next(each for each in data_snapshot.get_snapshot().providers if each.id == provider)
-        for model in listed.models:
-            price = ListPrices().price(provider, model.id)
-            assert price.input_per_million <= unknown.input_per_million, model.id
-            assert price.output_per_million <= unknown.output_per_million, model.id
-
-    def test_an_unknown_model_says_whose_price_it_pays(self) -> None:
-        assert not ListPrices().price(Provider.OPENAI, "no-such-model-1").version.endswith("no-such-model-1")
+class TestHorizon:
+    async def test_it_is_only_ever_extended(self, settings: Settings) -> None:
+        async with tables(settings) as dynamo:
+            costs = DynamoCosts(dynamo)
+            assert await costs.horizon_us() == 0
+            await asyncio.gather(*(costs.extend_horizon(moment) for moment in (5, 1_800_000_000_000_000, 7)))
+            await costs.extend_horizon(6)
+            assert await costs.horizon_us() == 1_800_000_000_000_000

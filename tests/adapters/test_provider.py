@@ -3,15 +3,18 @@
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from decimal import Decimal
 from typing import Any
+from uuid import UUID, uuid4
 
 import pytest
 
-from adapters.provider import PLAN_PROMPT, WRITE_PROMPT, OpenAIModel, open_models
+from adapters.prompt import FilePrompts
+from adapters.provider import OpenAIModel, open_models
 from adapters.settings import Settings
 from domain.compliance import check
 from domain.cost import Usage
 from domain.errors import ProviderError, ProviderFault
-from domain.provider import ContentPlan, PlanAnswer, Provider, RecipientProfile, WritingAnswer, WritingTask
+from domain.prompt import Completion, Prompt, ProviderCall, Variant, read_batch, read_plan
+from domain.provider import ContentPlan, Provider, RecipientProfile, WritingTask
 from domain.rate_limit import MessageType
 from tests.domain.builders import recipients
 from tests.local import Simulator
@@ -20,10 +23,12 @@ F = ProviderFault
 PLAN = ContentPlan(
     theme="Spring", tone="warm", angle="new photos", call_to_action="have a look", talking_points=("colours", "light")
 )
+PROMPTS = FilePrompts()
+KEYS = {Provider.AZURE: "azure/gpt-4o", Provider.OPENAI: "openai/gpt-4o-mini"}
 
 
 @pytest.fixture(scope="module")
-async def opened(settings: Settings) -> AsyncIterator[Mapping[Provider, OpenAIModel]]:
+async def opened(settings: Settings) -> AsyncIterator[Mapping[str, OpenAIModel]]:
     async with open_models(settings) as models:
         yield models
 
@@ -34,23 +39,34 @@ def provider(request: pytest.FixtureRequest) -> Provider:
 
 
 @pytest.fixture
-def model(opened: Mapping[Provider, OpenAIModel], ai: Simulator, provider: Provider) -> OpenAIModel:
+def model(opened: Mapping[str, OpenAIModel], ai: Simulator, provider: Provider) -> OpenAIModel:
     """Each provider in turn, never called before."""
-    return opened[provider]
+    return opened[KEYS[provider]]
 
 
-def a_task(*fans: RecipientProfile) -> WritingTask:
-    return WritingTask(
+def a_task(*fans: RecipientProfile) -> Prompt:
+    task = WritingTask(
         brief="Spring sale: the new photo set.", message_type=MessageType.PROMOTIONAL, plan=PLAN, recipients=fans
     )
+    return PROMPTS.write(task, Variant.USUAL)
 
 
-async def plan(model: OpenAIModel) -> PlanAnswer:
-    return await model.plan(brief="Spring sale: the new photo set.", message_type="promotional")
+def a_call(campaign: str = "c1", step: UUID | None = None) -> ProviderCall:
+    return ProviderCall(operation_id=uuid4(), step_id=step or uuid4(), campaign_id=campaign, timeout_s=20)
 
 
-async def write(model: OpenAIModel) -> WritingAnswer:
-    return await model.write(a_task(*recipients(3)))
+async def plan(model: OpenAIModel) -> Completion:
+    prompt = PROMPTS.plan(
+        brief="Spring sale: the new photo set.",
+        message_type=MessageType.PROMOTIONAL,
+        languages=("en", "fr"),
+        variant=Variant.USUAL,
+    )
+    return await model.complete(prompt, a_call())
+
+
+async def write(model: OpenAIModel) -> Completion:
+    return await model.complete(a_task(*recipients(3)), a_call())
 
 
 CALLS: tuple[Callable[[OpenAIModel], Awaitable[Any]], ...] = (plan, write)
@@ -73,11 +89,12 @@ async def refusal(call: Awaitable[Any]) -> ProviderError:
 class TestPlan:
     async def test_a_whole_plan_with_its_bill(self, model: OpenAIModel, provider: Provider, ai: Simulator) -> None:
         answer = await plan(model)
-        made = answer.plan
+        made = read_plan(answer.content)
         assert all((made.theme, made.tone, made.angle, made.call_to_action, *made.talking_points))
         assert made.talking_points
+        assert [each.language for each in made.general_texts] == ["en", "fr"]
+        assert not any(check(each.text).blocked for each in made.general_texts)
         expected = "gpt-4o" if provider is Provider.AZURE else "gpt-4o-mini"
-        assert (answer.model, answer.prompt_version) == (expected, PLAN_PROMPT)
         assert await billed(ai) == [(provider, expected, answer.usage.input_tokens, answer.usage.output_tokens)]
 
 
@@ -89,12 +106,12 @@ class TestWrite:
             *recipients(8),
             RecipientProfile(recipient_id="fr-1", name="Chloé", language="fr", tier="vip", spend=Decimal("12.50")),
         )
-        answer = await model.write(a_task(*fans))
-        assert answer.texts.keys() == {fan.recipient_id for fan in fans}
-        assert len(set(answer.texts.values())) == len(fans)
-        assert "Chloé" in answer.texts["fr-1"]
-        assert not any(check(text).blocked for text in answer.texts.values())
-        assert answer.prompt_version == WRITE_PROMPT
+        answer = await model.complete(a_task(*fans), a_call())
+        texts = read_batch(answer.content)
+        assert texts.keys() == {fan.recipient_id for fan in fans}
+        assert len(set(texts.values())) == len(fans)
+        assert "Chloé" in texts["fr-1"]
+        assert not any(check(text).blocked for text in texts.values())
         ((dialect, _, tokens_in, tokens_out),) = await billed(ai)
         assert dialect == provider
         assert answer.usage == Usage(input_tokens=tokens_in, output_tokens=tokens_out)
@@ -142,7 +159,6 @@ class TestFaults:
     @pytest.mark.parametrize(
         ("fault", "expected"),
         [
-            ({"kind": "malformed_json"}, F.MALFORMED_OUTPUT),
             ({"kind": "content_filter", "as": "finish_reason"}, F.CONTENT_POLICY),
             ({"kind": "content_filter", "as": "refusal"}, F.CONTENT_POLICY),
         ],
@@ -158,8 +174,8 @@ class TestFaults:
     ) -> None:
         await ai.fault(**fault, count=1)
         error = await refusal(call(model))
-        ((_, name, tokens_in, tokens_out),) = await billed(ai)
-        assert (error.fault, error.billed_tokens, error.model) == (expected, (tokens_in, tokens_out), name)
+        ((_, _, tokens_in, tokens_out),) = await billed(ai)
+        assert (error.fault, error.billed_tokens) == (expected, (tokens_in, tokens_out, 0, 0))
 
     @pytest.mark.parametrize("seconds", [0, 3, 1.5])
     async def test_when_to_come_back_is_kept(self, model: OpenAIModel, ai: Simulator, seconds: float) -> None:
@@ -169,38 +185,88 @@ class TestFaults:
     async def test_no_answer_in_time_is_a_time_out(self, settings: Settings, ai: Simulator, provider: Provider) -> None:
         await ai.fault("hang")
         async with open_models(settings.model_copy(update={"provider_timeout_s": 0.2})) as models:
-            assert (await refusal(plan(models[provider]))).fault is F.TIMEOUT
+            call = a_call().model_copy(update={"timeout_s": 0.2})
+            error = await refusal(models[KEYS[provider]].complete(a_task(*recipients(1)), call))
+            assert (error.fault, error.billing_unknown) == (F.TIMEOUT, True)
 
     async def test_a_refused_connection_is_transient(self, settings: Settings, provider: Provider) -> None:
         nowhere = {"openai_base_url": "http://127.0.0.1:9/v1", "azure_openai_endpoint": "http://127.0.0.1:9"}
         async with open_models(settings.model_copy(update=nowhere)) as models:
-            assert (await refusal(plan(models[provider]))).fault is F.TRANSIENT
+            error = await refusal(plan(models[KEYS[provider]]))
+            assert (error.fault, error.billing_unknown) == (F.TRANSIENT, False)
 
-    async def test_no_failure_repeats_what_was_asked(self, model: OpenAIModel, ai: Simulator) -> None:
+    async def test_an_answer_that_breaks_off_is_malformed_and_tells_nothing(
+        self, model: OpenAIModel, ai: Simulator
+    ) -> None:
         await ai.fault("malformed_json", count=1)
-        error = await refusal(write(model))
-        assert "Maya" not in str(error)
-        assert "Maya" not in str(error.__cause__)
+        answer = await write(model)
+        with pytest.raises(ProviderError) as refused:
+            read_batch(answer.content)
+        assert refused.value.fault is F.MALFORMED_OUTPUT
+        assert "Maya" not in str(refused.value)
+        assert "Maya" not in str(refused.value.__cause__)
+
+
+class TestKept:
+    async def test_what_was_bought_for_a_step_is_found_again(self, model: OpenAIModel) -> None:
+        first, second = a_call(campaign := str(uuid4())), a_call(campaign)
+        bought = await model.complete(a_task(*recipients(2)), first)
+        await model.complete(a_task(*recipients(1)), second)
+        (kept,) = await model.kept_of_step(first.step_id)
+        assert (kept.operation_id, kept.content, kept.usage) == (first.operation_id, bought.content, bought.usage)
+        assert [each.operation_id for each in await model.kept_of_campaign(campaign)] == [
+            first.operation_id,
+            second.operation_id,
+        ]
+        assert await model.kept_of_step(uuid4()) == []
+
+    async def test_an_answer_that_got_lost_on_its_way_is_found(self, model: OpenAIModel, ai: Simulator) -> None:
+        await ai.fault("connection_reset", bill=True, count=1)
+        call = a_call()
+        error = await refusal(model.complete(a_task(*recipients(2)), call))
+        assert error.billing_unknown
+        (kept,) = await model.kept_of_step(call.step_id)
+        assert len(read_batch(kept.content)) == 2
+
+    async def test_a_campaign_with_more_answers_than_a_page_of_the_list(self, model: OpenAIModel) -> None:
+        campaign = str(uuid4())
+        calls = [a_call(campaign) for _ in range(103)]
+        for call in calls:
+            await model.complete(a_task(*recipients(1)), call)
+        assert [each.operation_id for each in await model.kept_of_campaign(campaign)] == [
+            call.operation_id for call in calls
+        ]
+
+    async def test_nothing_is_kept_where_it_may_not_be(
+        self, settings: Settings, ai: Simulator, provider: Provider
+    ) -> None:
+        async with open_models(settings.model_copy(update={"provider_keeps_answers": False})) as models:
+            call = a_call()
+            await models[KEYS[provider]].complete(a_task(*recipients(1)), call)
+            assert await models[KEYS[provider]].kept_of_step(call.step_id) == ()
+        async with open_models(settings) as models:
+            assert await models[KEYS[provider]].kept_of_step(call.step_id) == []
 
 
 class TestModerate:
     @pytest.fixture
-    def direct(self, opened: Mapping[Provider, OpenAIModel]) -> OpenAIModel:
-        return opened[Provider.OPENAI]
+    def direct(self, opened: Mapping[str, OpenAIModel]) -> OpenAIModel:
+        return opened[KEYS[Provider.OPENAI]]
 
     @pytest.mark.usefixtures("ai")
     async def test_a_harmless_text_is_not_flagged(self, direct: OpenAIModel) -> None:
-        answer = await direct.moderate("Hello Maya, the new set is here.")
+        (answer,) = await direct.moderate(["Hello Maya, the new set is here."])
         assert (answer.flagged, answer.categories) == (False, ())
 
     @pytest.mark.usefixtures("ai")
     async def test_the_categories_are_named_as_the_provider_names_them(self, direct: OpenAIModel) -> None:
-        answer = await direct.moderate("an underage idiot")
+        harmless, answer = await direct.moderate(["hello", "an underage idiot"])
+        assert not harmless.flagged
         assert (answer.flagged, answer.categories) == (True, ("harassment", "sexual/minors"))
 
     async def test_a_failure_has_its_name(self, direct: OpenAIModel, ai: Simulator) -> None:
         await ai.fault("rate_limited", endpoint="moderations", retry_after_s=2, count=1)
-        error = await refusal(direct.moderate("hello"))
+        error = await refusal(direct.moderate(["hello"]))
         assert (error.fault, error.retry_after_s) == (F.THROTTLED, 2)
 
 
@@ -208,6 +274,6 @@ class TestCheck:
     async def test_it_costs_nothing_and_names_the_deployment(
         self, model: OpenAIModel, provider: Provider, ai: Simulator
     ) -> None:
-        assert (await model.check())["deployment"].startswith("gpt-4o")
-        assert model.name == provider
+        assert (await model.check())["model"].startswith("gpt-4o")
+        assert model.name == KEYS[provider]
         assert await billed(ai) == []

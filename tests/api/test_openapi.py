@@ -13,7 +13,7 @@ from api.routes.queue import AccountControlBody
 from api.routes.rate_limit import LimitsBody
 from domain.campaign import WorkflowIntent
 from domain.model import Model
-from domain.review import AutonomyRequest, ReviewRequest
+from domain.review import AutonomyRequest, BulkReviewRequest, EditRequest, ReviewRequest
 from domain.webhook import WebhookEvent
 
 EXPECTED = {
@@ -24,6 +24,10 @@ EXPECTED = {
     ("get", "/api/v2/campaigns/{campaignId}/messages"),
     *(("post", f"/api/v2/campaigns/{{campaignId}}/{name}") for name in ("pause", "resume", "cancel")),
     *(("post", f"/api/v2/campaigns/{{campaignId}}/{name}") for name in ("approve", "reject")),
+    ("get", "/api/v2/campaigns/{campaignId}/messages/{messageId}"),
+    ("put", "/api/v2/campaigns/{campaignId}/messages/{messageId}/text"),
+    ("get", "/api/v2/reviews"),
+    ("post", "/api/v2/reviews/decisions"),
     ("get", "/api/v2/accounts/{accountId}/autonomy"),
     ("put", "/api/v2/accounts/{accountId}/autonomy"),
     ("post", "/api/v2/campaigns/{campaignId}/recall"),
@@ -41,6 +45,13 @@ EXPECTED = {
     ("get", "/api/v2/queues/{accountId}/dead-letters"),
     ("get", "/api/v2/queues/{accountId}/dead-letters/{messageId}"),
     *(("post", f"/api/v2/queues/{{accountId}}/dead-letters/{{messageId}}/{name}") for name in ("retry", "discard")),
+    ("get", "/api/v2/providers"),
+    ("get", "/api/v2/experiments"),
+    ("get", "/api/v2/experiments/{name}"),
+    ("get", "/api/v2/budgets"),
+    ("get", "/api/v2/budgets/{subject}"),
+    ("put", "/api/v2/budgets/{subject}"),
+    ("get", "/api/v2/budgets/{subject}/history"),
     ("get", "/api/v2/alerts"),
     ("post", "/api/v2/webhooks/onlyfans"),
     ("get", "/api/health/hybrid-orchestrator"),
@@ -111,6 +122,8 @@ def test_names_are_the_clients(description: dict[str, Any]) -> None:
     [
         (WorkflowIntent, examples.INTENT),
         (ReviewRequest, examples.REVIEW),
+        (EditRequest, examples.EDIT),
+        (BulkReviewRequest, examples.BULK_REVIEW),
         (AutonomyRequest, examples.AUTONOMY),
         (DirectMessageRequest, examples.DIRECT_MESSAGE),
         (LimitsBody, examples.LIMITS),

@@ -42,7 +42,7 @@ CASES: dict[str, tuple[Exception, int, str | None]] = {
         429,
         "rate_limit_exceeded",
     ),
-    "spent": (CostLimitExceeded("spent"), 402, "cost_limit_exceeded"),
+    "spent": (CostLimitExceeded("spent", scope="user_day"), 402, "cost_limit_exceeded"),
     "rules": (ComplianceViolation("no", rules=("minors",)), 422, "compliance_violation"),
     "busy": (ProviderError("busy", fault=ProviderFault.THROTTLED), 503, "provider_unavailable"),
     "refused": (ProviderError("no", fault=ProviderFault.INVALID_REQUEST), 502, "provider_unavailable"),

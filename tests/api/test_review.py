@@ -1,5 +1,10 @@
 """Approving, rejecting, and what an owner allows without it."""
 
+import asyncio
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import uuid4
+
 import httpx
 import pytest
 
@@ -88,6 +93,207 @@ class TestReview:
         refused = await api.post(f"{CAMPAIGNS}/{campaign}/approve", json=body, headers=caller)
         assert refused.status_code == 422
         assert [error["field"] for error in refused.json()["errors"]] == [field]
+
+
+@pytest.mark.usefixtures("worker")
+class TestMessages:
+    async def test_single_drafts_are_decided_and_the_rest_of_the_page_goes_on_waiting(
+        self, api: httpx.AsyncClient, caller: Headers, owner: str, intent: Intent
+    ) -> None:
+        accepted = await start(api, caller, intent(audience=2))
+        url = f"{CAMPAIGNS}/{accepted['campaignId']}"
+        await progress_when(api, caller, accepted["statusUrl"], awaitingReview=2)
+        one, two = [draft["messageId"] for draft in await drafts(api, caller)]
+        rejection = {"messages": [one], "comment": "Not our tone."}
+        assert (await api.post(f"{url}/reject", json=rejection, headers=caller)).status_code == 202
+        await progress_when(api, caller, accepted["statusUrl"], awaitingReview=1, rejected=1)
+        rejected = (await api.get(f"{url}/messages/{one}", headers=caller)).json()
+        assert (rejected["status"], rejected["reason"]) == ("rejected", "Not our tone.")
+        assert (rejected["review"]["decidedBy"], rejected["review"]["comment"]) == (owner, "Not our tone.")
+
+        again = {"messages": [two, one, str(uuid4())]}
+        refused = await api.post(f"{url}/approve", json=again, headers=caller)
+        assert refused.status_code == 409
+        assert [error["field"] for error in refused.json()["errors"]] == ["messages[1]", "messages[2]"]
+        assert (await api.post(f"{url}/approve", json={"messages": [two]}, headers=caller)).status_code == 202
+        assert (await until_done(api, caller, f"{url}/events"))[-1][1]["outcomes"] == {"sent": 1, "rejected": 1}
+        approved = (await api.get(f"{url}/messages/{two}", headers=caller)).json()
+        assert approved["origin"]["approvedBy"] == owner
+        assert approved["origin"]["approvedAt"]
+
+    async def test_messages_and_pages_in_one_decision_are_refused(
+        self, api: httpx.AsyncClient, caller: Headers, intent: Intent
+    ) -> None:
+        campaign = (await start(api, caller, intent()))["campaignId"]
+        body = {"messages": [str(uuid4())], "scope": "campaign"}
+        refused = await api.post(f"{CAMPAIGNS}/{campaign}/approve", json=body, headers=caller)
+        assert refused.status_code == 422
+        assert "messages" in refused.json()["detail"]
+
+
+@pytest.mark.usefixtures("worker")
+class TestList:
+    async def test_what_waits_oldest_first_with_everything_a_reviewer_needs(
+        self, api: httpx.AsyncClient, caller: Headers, account: str, intent: Intent, staff: Headers
+    ) -> None:
+        first = await start(api, caller, intent(audience=2, review={"expiresAfterHours": 5}))
+        await progress_when(api, caller, first["statusUrl"], awaitingReview=2)
+        second = await start(api, caller, intent(audience=1))
+        await progress_when(api, caller, second["statusUrl"], awaitingReview=1)
+        waiting = await drafts(api, caller)
+        assert [draft["campaignId"] for draft in waiting] == [first["campaignId"]] * 2 + [second["campaignId"]]
+        draft = waiting[0]
+        assert draft["text"]
+        assert draft["compliance"]["score"] > 0
+        assert (draft["accountId"], draft["page"], draft["revision"], draft["reason"]) == (
+            account,
+            0,
+            0,
+            "awaiting_review",
+        )
+        wait = datetime.fromisoformat(draft["expiresAt"]) - datetime.fromisoformat(draft["waitingSince"])
+        assert wait == timedelta(hours=5)
+        assert await drafts(api, caller, campaignId=second["workflowId"]) == waiting[2:]
+        assert await drafts(api, caller, accountId="acct_other") == []
+        assert await drafts(api, staff, accountId=account) == waiting
+        assert await drafts(api, bearer("stranger")) == []
+
+        page = (await api.get("/api/v2/reviews", params={"limit": 2}, headers=caller)).json()
+        rest = await drafts(api, caller, limit=2, cursor=page["nextCursor"])
+        assert page["drafts"] + rest == waiting
+
+    async def test_a_strangers_campaign_is_not_there(
+        self, api: httpx.AsyncClient, caller: Headers, intent: Intent
+    ) -> None:
+        accepted = await start(api, caller, intent())
+        query = {"campaignId": accepted["campaignId"]}
+        assert (await api.get("/api/v2/reviews", params=query, headers=bearer("stranger"))).status_code == 404
+
+    async def test_a_foreign_cursor_is_422(self, api: httpx.AsyncClient, caller: Headers) -> None:
+        refused = await api.get("/api/v2/reviews", params={"cursor": "abc"}, headers=caller)
+        assert (refused.status_code, refused.json()["errors"][0]["field"]) == (422, "cursor")
+
+
+@pytest.mark.usefixtures("worker")
+class TestEdit:
+    async def draft(self, api: httpx.AsyncClient, caller: Headers, intent: Intent) -> tuple[str, str, str]:
+        accepted = await start(api, caller, intent(audience=2))
+        await progress_when(api, caller, accepted["statusUrl"], awaitingReview=2)
+        message = (await drafts(api, caller))[0]["messageId"]
+        return accepted["statusUrl"], f"{CAMPAIGNS}/{accepted['campaignId']}", message
+
+    async def test_from_a_new_text_to_delivery(
+        self, api: httpx.AsyncClient, caller: Headers, owner: str, intent: Intent
+    ) -> None:
+        status, url, message = await self.draft(api, caller, intent)
+        before = (await api.get(f"{url}/messages/{message}", headers=caller)).json()
+        body = {"text": "Hello Maya, would you like a preview?", "revision": 0, "comment": "Less pushy."}
+        edit = await api.put(f"{url}/messages/{message}/text", json=body, headers=caller)
+        assert edit.status_code == 200
+        after = edit.json()
+        assert (after["text"], after["status"], after["revision"]) == (body["text"], "drafted", 1)
+        assert after["earlier"][0]["text"] == before["text"]
+        assert (after["earlier"][0]["replacedBy"], after["earlier"][0]["comment"]) == (owner, "Less pushy.")
+        assert after["origin"]["editedBy"] == owner
+        assert (await api.put(f"{url}/messages/{message}/text", json=body, headers=caller)).json() == after
+
+        body = {"text": "Hello Maya, shall I send you a preview?", "approve": True}
+        approved = await api.put(f"{url}/messages/{message}/text", json=body, headers=caller)
+        assert (approved.json()["status"], approved.json()["origin"]["approvedBy"]) == ("approved", owner)
+        await progress_when(api, caller, status, sent=1, awaitingReview=1)
+        sent = (await api.get(f"{url}/messages/{message}", headers=caller)).json()
+        assert (sent["text"], sent["status"], len(sent["earlier"])) == (body["text"], "sent", 2)
+
+        late = await api.put(f"{url}/messages/{message}/text", json={"text": "Too late."}, headers=caller)
+        assert late.status_code == 409
+        assert "sent" in late.json()["detail"]
+
+    async def test_a_text_that_a_rule_blocks_is_422_and_changes_nothing(
+        self, api: httpx.AsyncClient, caller: Headers, intent: Intent
+    ) -> None:
+        _, url, message = await self.draft(api, caller, intent)
+        before = (await api.get(f"{url}/messages/{message}", headers=caller)).json()
+        body = {"text": "Pay me on PayPal, Maya.", "approve": True}
+        refused = await api.put(f"{url}/messages/{message}/text", json=body, headers=caller)
+        assert refused.status_code == 422
+        problem = refused.json()
+        assert (problem["errorType"], problem["errors"][0]["field"]) == ("compliance_violation", "text")
+        assert "off-platform-payment" in problem["errors"][0]["message"]
+        assert (await api.get(f"{url}/messages/{message}", headers=caller)).json() == before
+
+    async def test_of_two_editors_at_once_one_is_told_to_read_again(
+        self, api: httpx.AsyncClient, caller: Headers, intent: Intent, staff: Headers
+    ) -> None:
+        _, url, message = await self.draft(api, caller, intent)
+        bodies = [{"text": f"Hello number {number}, Maya.", "revision": 0} for number in range(4)]
+        answers = await asyncio.gather(
+            *(
+                api.put(f"{url}/messages/{message}/text", json=body, headers=staff if number % 2 else caller)
+                for number, body in enumerate(bodies)
+            )
+        )
+        assert sorted(answer.status_code for answer in answers) == [200, 409, 409, 409]
+        stored = (await api.get(f"{url}/messages/{message}", headers=caller)).json()
+        (won,) = [answer.json() for answer in answers if answer.status_code == 200]
+        assert stored == won
+
+    async def test_nobody_elses(self, api: httpx.AsyncClient, caller: Headers, intent: Intent) -> None:
+        _, url, message = await self.draft(api, caller, intent)
+        for path in (f"{url}/messages/{message}/text", f"{url}/messages/{uuid4()}/text"):
+            who = bearer("stranger") if message in path else caller
+            assert (await api.put(path, json={"text": "Hello."}, headers=who)).status_code == 404
+
+
+@pytest.mark.usefixtures("worker")
+class TestBulk:
+    async def test_one_that_is_refused_does_not_stop_the_others(
+        self, api: httpx.AsyncClient, caller: Headers, account: str, intent: Intent
+    ) -> None:
+        campaigns = [await start(api, caller, intent(audience=1)) for _ in range(2)]
+        for accepted in campaigns:
+            await progress_when(api, caller, accepted["statusUrl"], awaitingReview=1)
+        first, second = [accepted["campaignId"] for accepted in campaigns]
+        unknown = str(uuid4())
+        items = [
+            {"campaignId": first, "verdict": "approve"},
+            {"campaignId": unknown, "verdict": "approve"},
+            {"campaignId": second, "verdict": "reject", "pages": [{"accountId": account, "page": 7}]},
+            {"campaignId": second, "verdict": "reject", "comment": "Not our tone."},
+        ]
+        answer = await api.post("/api/v2/reviews/decisions", json={"items": items}, headers=caller)
+        assert answer.status_code == 200
+        results = answer.json()["results"]
+        assert [(each["campaignId"], each["accepted"]) for each in results] == [
+            (first, True),
+            (unknown, False),
+            (second, False),
+            (second, True),
+        ]
+        assert [(results[n]["problem"]["status"], results[n]["problem"]["errors"][0]["field"]) for n in (1, 2)] == [
+            (404, "items[1].campaignId"),
+            (409, "items[2].pages[0]"),
+        ]
+        ends = [
+            (await until_done(api, caller, f"{CAMPAIGNS}/{each}/events"))[-1][1]["outcomes"] for each in (first, second)
+        ]
+        assert ends == [{"sent": 1}, {"rejected": 1}]
+
+    @pytest.mark.parametrize(
+        ("items", "field"), [([], "items"), ([{"campaignId": "a", "verdict": "expire"}], "items[0].verdict")]
+    )
+    async def test_a_wrong_body_is_422(
+        self, api: httpx.AsyncClient, caller: Headers, items: list[object], field: str
+    ) -> None:
+        refused = await api.post("/api/v2/reviews/decisions", json={"items": items}, headers=caller)
+        assert (refused.status_code, refused.json()["errors"][0]["field"]) == (422, field)
+
+
+async def drafts(api: httpx.AsyncClient, caller: Headers, **query: str | int) -> list[dict[str, Any]]:
+    """What waits for the caller."""
+    answer = await api.get("/api/v2/reviews", params=query, headers=caller)
+    assert answer.status_code == 200
+    found: list[dict[str, Any]] = answer.json()["drafts"]
+    return found
 
 
 class TestAutonomy:

@@ -1,154 +1,130 @@
-"""Each rule catches what it is for and lets its harmless look-alikes pass."""
+"""What `check` reports, and that the rules find what they are for and let pass what only looks like it."""
+
+from collections import Counter
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import given
 from hypothesis import strategies as st
 
 from domain.compliance import (
+    MAX_ALIKE,
     MAX_TEXT_CHARACTERS,
     RULES,
     SCREENING,
+    TEXT_RULES,
     ComplianceLevel,
+    ComplianceReport,
     Severity,
     check,
-    normalise,
-    quality_score,
 )
+from tests.domain.corpus import samples
 
-CAUGHT: dict[str, tuple[str, ...]] = {
-    "contact-email": ("write to luna@example.com", "luna (at) example (dot) com", "LUNA@EXAMPLE.ORG now"),
-    "contact-phone": ("call +1 555 123 4567", "(555) 123-4567 is me", "0049.170.1234567", "06 12 34 56 78"),
-    "contact-link": ("see https://x.test/a", "www.luna.test has more", "luna.ly is mine", "my-page.link"),
-    "contact-messenger": ("add me on Telegram", "my snap chat is on", "WhatsApp me", "my insta is new"),
-    "off-platform-payment": ("use PayPal", "cash app works too", "send Bitcoin", "par virement", "per Überweisung"),
-    "meet-up": ("let us meet up", "come to my hotel", "an escort tonight", "treffen wir uns"),
-    "minors": ("she is underage", "a school girl look", "17 years old", "j'ai 15 ans", "12 Jahre alt"),
-    "pressure": ("last chance for you", "act now", "it is guaranteed", "Dernière chance"),
-    "shouting": ("so happy!!!", "cheap $$"),
-}
-
-HARMLESS: dict[str, tuple[str, ...]] = {
-    "contact-email": ("meet me @ the live stream", "the show is at nine. come"),
-    "contact-phone": ("over 10,000 fans and 350 photos", "see you 22/11/2026", "12 photos, 3 videos, 5 new looks"),
-    "contact-link": ("that is so good. Come and see", "a total of 3.5 hours", "see you at 8.30"),
-    "contact-messenger": ("instantly yours", "quick kicks", "a signal from you", "snapping pictures"),
-    "off-platform-payment": ("a cryptic smile", "cash in your wish", "a gift for you", "pay attention"),
-    "meet-up": ("meet my new look", "a hotel themed set", "I never met you"),
-    "minors": ("I am 25 years old", "for 30 years old fans", "a major surprise", "old school girls night"),
-    "pressure": ("at last a chance to rest", "act nowhere", "today only for you"),
-    "shouting": ("so happy!!", "it is $5", "hey! hey!"),
-}
-
-DISGUISES = tuple("\u00ad\u034f\u180e\u200b\u200c\u200d\u202e\u2060\u2063\u2066\ufeff")
+VIOLATIONS, HARMLESS = samples("violations"), samples("harmless")
+PLAIN = [sample.text for sample in VIOLATIONS if sample.disguise == "none"]
+HALVES = pytest.mark.parametrize("held_out", [False, True], ids=["worked on", "held out"])
 
 
 def broken(text: str) -> set[str]:
     return {violation.rule_id for violation in check(text).violations}
 
 
-def cases(table: dict[str, tuple[str, ...]]) -> list[tuple[str, str]]:
-    return [(rule, text) for rule, texts in table.items() for text in texts]
+class TestCorpus:
+    def test_it_is_large_and_varied(self) -> None:
+        assert len(VIOLATIONS) >= 300
+        assert len(HARMLESS) >= 300
+        assert {sample.rule for sample in VIOLATIONS} == {rule.id for rule in TEXT_RULES}
+        for texts in (VIOLATIONS, HARMLESS):
+            assert {sample.language for sample in texts} == {"en", "fr", "es", "de", "it", "pt"}
+        assert len({sample.disguise for sample in VIOLATIONS}) >= 15
 
+    @pytest.mark.parametrize("rule", [rule.id for rule in TEXT_RULES])
+    def test_every_rule_has_violations_in_four_languages(self, rule: str) -> None:
+        assert {"en", "fr", "es", "de"} <= {sample.language for sample in VIOLATIONS if sample.rule == rule}
 
-def full_width(text: str) -> str:
-    return "".join(chr(ord(letter) + 0xFEE0) if "!" <= letter <= "~" else letter for letter in text)
+    @HALVES
+    def test_at_least_99_percent_is_found_by_the_rule_that_is_meant(self, held_out: bool) -> None:
+        half = [sample for sample in VIOLATIONS if sample.held_out is held_out]
+        missed = [sample for sample in half if sample.rule not in broken(sample.text)]
+        assert len(half) >= 300
+        assert len(missed) <= 0.01 * len(half), missed
+
+    @HALVES
+    def test_at_most_3_percent_of_the_harmless_is_reported(self, held_out: bool) -> None:
+        half = [sample for sample in HARMLESS if sample.held_out is held_out]
+        reported = [sample for sample in half if check(sample.text).violations]
+        assert len(half) >= 300
+        assert len(reported) <= 0.03 * len(half), reported
+
+    @pytest.mark.parametrize(
+        "rule", [rule for rule in TEXT_RULES if rule.severity is Severity.BLOCK], ids=lambda r: r.id
+    )
+    def test_what_stands_for_a_blocking_rule_is_blocked(self, rule: object) -> None:
+        found = [sample for sample in VIOLATIONS if sample.rule == getattr(rule, "id", None)]
+        blocked = Counter(check(sample.text).blocked for sample in found)
+        assert blocked[True] >= 0.9 * len(found)
 
 
 class TestRules:
-    def test_every_rule_has_examples_of_both_kinds(self) -> None:
-        assert {rule.id for rule in RULES} == CAUGHT.keys() == HARMLESS.keys()
+    def test_ids_are_unique(self) -> None:
+        assert len({rule.id for rule in RULES}) == len(RULES)
 
     def test_every_rule_says_what_to_do_instead(self) -> None:
         assert all(rule.remedy.endswith(".") and rule.clause for rule in RULES)
 
-    @pytest.mark.parametrize(("rule", "text"), cases(CAUGHT))
-    def test_an_example_is_caught(self, rule: str, text: str) -> None:
-        assert rule in broken(text)
-
-    @pytest.mark.parametrize(("rule", "text"), cases(HARMLESS))
-    def test_a_look_alike_passes(self, rule: str, text: str) -> None:
-        assert rule not in broken(text)
-
-
-class TestNormalise:
-    @pytest.mark.parametrize("sign", DISGUISES, ids=ascii)
-    def test_invisible_signs_between_letters_hide_nothing(self, sign: str) -> None:
-        assert normalise(sign.join("PayPal")) == "paypal"
-
-    @pytest.mark.parametrize(("rule", "text"), cases(CAUGHT))
-    def test_full_width_letters_hide_nothing(self, rule: str, text: str) -> None:
-        assert rule in broken(full_width(text))
-
-    @pytest.mark.parametrize(("rule", "text"), cases(CAUGHT))
-    def test_zero_width_spaces_hide_nothing(self, rule: str, text: str) -> None:
-        assert rule in broken("\u200b".join(text))
-
-    @pytest.mark.parametrize(
-        "spelling", ["Dernie\u0300re chance", "Derni\u00e8re chance", "Dernie\u200b\u0300re chance"]
-    )
-    def test_both_spellings_of_an_accent_are_the_same(self, spelling: str) -> None:
-        assert broken(spelling) == {"pressure"}
+    def test_stored_violations_of_earlier_releases_still_have_their_rules(self) -> None:
+        earlier = {"contact-email", "contact-phone", "contact-link", "contact-messenger", "off-platform-payment"}
+        assert earlier | {"meet-up", "minors", "pressure", "shouting", "text-length"} <= {rule.id for rule in RULES}
 
 
 class TestCheck:
     @given(st.text(max_size=1_200))
     def test_the_score_is_zero_when_something_blocks_and_falls_with_every_warning(self, text: str) -> None:
         report = check(text)
-        assert 0 <= report.score <= 1
         assert report.blocked is any(violation.severity is Severity.BLOCK for violation in report.violations)
         assert report.score == (0 if report.blocked else 1 - 0.25 * len(report.violations))
 
-    @given(st.sampled_from([text for texts in CAUGHT.values() for text in texts]), st.text(max_size=100))
-    def test_no_words_around_it_make_a_violation_fine(self, example: str, around: str) -> None:
-        assert broken(example) <= broken(f"{around} {example} {around}") | {"text-length"}
+    @given(st.sampled_from(PLAIN), st.text("abcdefg .,!?éüñ\n", max_size=60))
+    def test_no_sentence_before_or_after_it_makes_a_violation_fine(self, example: str, around: str) -> None:
+        assert broken(example) <= broken(f"{around}. {example}. {around}")
+
+    @given(st.text(max_size=300))
+    def test_the_same_text_has_the_same_report(self, text: str) -> None:
+        assert check(text) == check(text)
 
     def test_two_warnings_leave_half_of_the_score(self) -> None:
         assert check("Last chance!!!").score == 0.5
 
-    @pytest.mark.parametrize("text", ["", "  \n", "\u200b\u200b", "x" * (MAX_TEXT_CHARACTERS + 1)])
+    def test_all_four_warnings_leave_nothing_but_do_not_block(self) -> None:
+        report = check("Last chance!!!", region="DE", alike=MAX_ALIKE + 1)
+        assert (report.score, report.blocked, len(report.violations)) == (0, False, 4)
+
+    @pytest.mark.parametrize("text", ["", "  \n", "\u200b\u200b", "\u0301", "x" * (MAX_TEXT_CHARACTERS + 1)])
     def test_a_text_that_shows_nothing_or_too_much_is_blocked(self, text: str) -> None:
         assert broken(text) == {"text-length"}
 
     def test_the_longest_text_passes(self) -> None:
-        assert not check("x" * MAX_TEXT_CHARACTERS).blocked
+        assert check("x" * MAX_TEXT_CHARACTERS).violations == ()
+
+    @pytest.mark.parametrize(("alike", "reported"), [(0, False), (MAX_ALIKE, False), (MAX_ALIKE + 1, True)])
+    def test_more_near_identical_messages_than_allowed_are_a_blast(self, alike: int, reported: bool) -> None:
+        report = check("Hello Maya, the new set is here.", alike=alike)
+        assert [violation.rule_id for violation in report.violations] == ["near-identical-blast"] * reported
+        assert not report.blocked
 
     def test_a_report_never_repeats_the_text(self) -> None:
         assert "luna@example.com" not in check("write to luna@example.com").model_dump_json()
 
+    def test_a_report_keeps_its_shape(self) -> None:
+        stored = {
+            "score": 0.75,
+            "violations": [{"ruleId": "shouting", "clause": "spam", "severity": "warn", "remedy": "Quiet, please."}],
+        }
+        assert ComplianceReport.model_validate(stored).model_dump(mode="json") == stored
+        assert check("so happy!!!").model_dump(mode="json")["violations"][0].keys() == stored["violations"][0].keys()  # type: ignore[index]
 
-class TestScreening:
     def test_each_level_has_the_gateways_screening(self) -> None:
         assert SCREENING == {
             ComplianceLevel.STRICT: "strict_ban",
             ComplianceLevel.MODERATE: "risky",
             ComplianceLevel.RELAXED: "replace_soften",
         }
-
-
-class TestQualityScore:
-    @given(st.text(max_size=1_000), st.text(min_size=1, max_size=20))
-    def test_it_lies_between_zero_and_one(self, text: str, name: str) -> None:
-        assert 0 <= quality_score(text, name) <= 1
-
-    @given(st.text("abc def", min_size=1, max_size=500))
-    def test_calling_the_fan_by_name_is_worth_a_third(self, text: str) -> None:
-        assume(text.strip())
-        with_name, without = quality_score(text, text.strip()[0]), quality_score(text, "Zoë")
-        assert with_name - without == pytest.approx(1 / 3, abs=1e-4)
-
-    @pytest.mark.parametrize(
-        ("text", "score"),
-        [
-            ("", 0.0),
-            ("!!!", 0.0),
-            ("Maya, a new set of photos is waiting for you, with love", 1.0),
-            ("A new set of photos is waiting for you, with lots of love", 0.6667),
-            ("Maya " * 8, 0.75),
-        ],
-    )
-    def test_examples(self, text: str, score: float) -> None:
-        assert quality_score(text, "maya") == pytest.approx(score, abs=1e-3)
-
-    @given(st.integers(min_value=400, max_value=1_200))
-    def test_beyond_400_characters_longer_is_never_better(self, size: int) -> None:
-        assert quality_score("y" * (size + 1), "Maya") <= quality_score("y" * size, "Maya")

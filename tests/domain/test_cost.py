@@ -4,6 +4,7 @@ from decimal import Decimal
 from fractions import Fraction
 from functools import reduce
 from operator import add
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -13,6 +14,7 @@ from pydantic import ValidationError
 from domain.cost import (
     CostEntry,
     CostTotals,
+    LongCallRates,
     Price,
     Usage,
     dollars_from_micros,
@@ -60,6 +62,74 @@ class TestMicros:
     @given(prices, usages, usages)
     def test_rounding_once_is_never_dearer_than_rounding_twice(self, price: Price, one: Usage, two: Usage) -> None:
         assert price.micros(one + two) <= price.micros(one) + price.micros(two) <= price.micros(one + two) + 1
+
+
+# Behind a function: hypothesis would guess at the fields' other names.
+def a_price(**fields: Any) -> Price:
+    return Price(**fields)
+
+
+def long_call_rates(**fields: Any) -> LongCallRates:
+    return LongCallRates(**fields)
+
+
+long_prices = st.builds(
+    a_price,
+    input_per_million=list_prices,
+    output_per_million=list_prices,
+    cached_per_million=st.none() | list_prices,
+    written_per_million=st.none() | list_prices,
+    version=st.just("book-1"),
+    long_calls=st.lists(
+        st.builds(
+            long_call_rates,
+            input_per_million=list_prices,
+            output_per_million=list_prices,
+            cached_per_million=st.none() | list_prices,
+            written_per_million=st.none() | list_prices,
+            above_input_tokens=st.integers(0, 2_000),
+        ),
+        max_size=2,
+    ).map(tuple),
+)
+few = st.integers(0, 3_000)
+
+
+class TestPrice:
+    @given(long_prices, few, few, few, few, few)
+    def test_a_call_never_costs_more_than_the_most_that_it_can_cost(
+        self, price: Price, input_tokens: int, output_tokens: int, cached: int, less_in: int, less_out: int
+    ) -> None:
+        usage = Usage(
+            input_tokens=max(0, input_tokens - less_in),
+            output_tokens=max(0, output_tokens - less_out),
+            cached_tokens=min(cached, max(0, input_tokens - less_in)),
+            reasoning_tokens=max(0, output_tokens - less_out) // 2,
+        )
+        assert price.micros(usage) <= price.most(input_tokens, output_tokens)
+
+    def test_cached_input_has_its_own_rate(self) -> None:
+        price = Price(
+            input_per_million=Decimal(4),
+            cached_per_million=Decimal(1),
+            output_per_million=Decimal(10),
+            version="book-1",
+        )
+        assert price.micros(Usage(input_tokens=100, cached_tokens=60, output_tokens=5, reasoning_tokens=3)) == (
+            40 * 4 + 60 * 1 + 5 * 10
+        )
+
+    def test_cached_input_without_a_rate_costs_what_other_input_does(self) -> None:
+        price = Price(input_per_million=Decimal(4), output_per_million=Decimal(10), version="book-1")
+        assert price.micros(Usage(input_tokens=100, cached_tokens=60)) == 400
+
+    def test_a_long_call_is_dearer_in_every_token(self) -> None:
+        longer = LongCallRates(input_per_million=Decimal(5), output_per_million=Decimal(20), above_input_tokens=1_000)
+        price = Price(
+            input_per_million=Decimal(2), output_per_million=Decimal(10), version="book-1", long_calls=(longer,)
+        )
+        assert price.micros(Usage(input_tokens=1_000, output_tokens=1)) == 2_010
+        assert price.micros(Usage(input_tokens=1_001, output_tokens=1)) == 5_025
 
 
 class TestTotal:

@@ -3,6 +3,7 @@
 from collections import Counter
 from datetime import timedelta
 from typing import Any
+from uuid import UUID
 
 import pytest
 from hypothesis import settings
@@ -18,32 +19,37 @@ from hypothesis.stateful import (
 
 from domain.alternative import AlternativeAction
 from domain.campaign import Lane
-from domain.delivery import MessageStatus
+from domain.compliance import ComplianceReport, check
+from domain.delivery import Message, MessageReview, MessageStatus
 from domain.lane import (
     Action,
     ActionKind,
-    Decision,
     LaneState,
     OpenPage,
     PageDrafted,
     Steering,
-    Verdict,
-    after_close,
-    after_decision,
-    after_delay,
-    after_draft,
-    after_receipts,
-    after_resync,
-    after_submit,
-    choose_alternative,
-    decide,
+    distribution,
     may_be_late,
     next_action,
     next_page_reach,
 )
-from domain.review import PageKey, ReviewDecision
+from domain.lane_event import (
+    after_change,
+    after_close,
+    after_delay,
+    after_draft,
+    after_reading,
+    after_receipts,
+    after_resync,
+    after_submit,
+    before_reading,
+    choose_alternative,
+    decide,
+    expire,
+)
+from domain.review import EXPIRY, Decision, EditRequest, PageKey, ReviewDecision, Verdict, edited
 from domain.send_queue import BatchReceipt, Receipts
-from tests.domain.builders import NOW
+from tests.domain.builders import NOW, a_message
 
 ACCOUNT = "acct_luna"
 PAGE_SIZE = 4
@@ -52,6 +58,9 @@ REJECTED = Decision(verdict=Verdict.REJECT, decided_by="luna")
 S = MessageStatus
 Counts = dict[MessageStatus, int]
 QUEUE_ENDS = [S.SENT, S.SENT, S.FAILED, S.SKIPPED, S.CANCELLED]
+HOURS = timedelta(hours=72)
+BY_ID = UUID(int=7)
+BY_ANA = MessageReview(decided_by="ana", decided_at=NOW)
 
 
 def a_lane(audience: int = 10, **changes: object) -> LaneState:
@@ -65,40 +74,72 @@ def receipts(*batches: tuple[int, Counts], **changes: object) -> Receipts:
 
 
 class LaneMachine(RuleBasedStateMachine):
-    """The workflow's loop over one lane, with a store and a queue that are only numbers.
+    """The workflow's loop over one lane, with a store of messages and a queue of batches.
 
-    An activity starts and ends at different moments; everything else may happen in between.
+    An activity starts, changes the store and ends at different moments; everything else may happen in between: what
+    reviewers say, their edits behind the workflow's back, of which it hears late or never, and the clock.
     """
 
-    @initialize(audience=st.integers(min_value=1, max_value=22))
+    @initialize(audience=st.integers(min_value=1, max_value=14))
     def start(self, audience: int) -> None:
         self.audience = audience
         self.state = a_lane(audience)
         self.steering = Steering()
+        self.now = NOW
         self.running: Action | None = None
-        self.queue: dict[int, int] = {}
-        self.submitted: dict[int, int] = {}
-        self.ended: Counter[MessageStatus] = Counter()
-        self.snapshot: tuple[Counts, dict[int, int]] | None = None
+        self.result: Any = None
+        self.resync: tuple[Counts, dict[int, int]] | None = None
+        self.store: dict[UUID, Message] = {}
+        self.approved_in_time: set[UUID] = set()
         self.told: list[Receipts] = []
+
+    # The store.
+
+    def page(self, number: int) -> list[Message]:
+        return [message for message in self.store.values() if message.page == number]
+
+    def put(self, message: Message, **changes: object) -> None:
+        self.store[message.message_id] = message.model_copy(update=changes)
+
+    def drafts(self) -> list[Message]:
+        return [message for message in self.store.values() if message.status is S.DRAFTED]
+
+    def batch(self, number: int) -> list[Message]:
+        return [each for each in self.store.values() if each.batch == number and not each.status.is_terminal]
+
+    def write(self, number: int, data: st.DataObject) -> None:
+        """The messages of a page, as drafting leaves them."""
+        first = number * PAGE_SIZE
+        for place in range(first, min(self.audience, first + PAGE_SIZE)):
+            kind = data.draw(st.sampled_from(["waits", "waits", "unwritten", "ready", "skipped"]))
+            message = a_message("campaign-1", f"fan-{place}", page=number)
+            if kind == "unwritten":
+                message = message.model_copy(update={"text": "", "origin": None, "compliance": None})
+            status = {"ready": S.APPROVED, "skipped": S.SKIPPED}.get(kind, S.DRAFTED)
+            self.store.setdefault(message.message_id, message.model_copy(update={"status": status}))
+
+    def end_undrafted(self, status: S) -> None:
+        for place in range(self.state.next_page * PAGE_SIZE, self.audience):
+            message = a_message("campaign-1", f"fan-{place}", page=place // PAGE_SIZE, status=status)
+            before = self.store.get(message.message_id)
+            if before is None or not before.status.is_terminal:
+                self.put(message)
 
     # Activities.
 
     @property
     def idle(self) -> bool:
-        return self.running is None and self.snapshot is None
-
-    def size(self, page: int) -> int:
-        return min(PAGE_SIZE, self.audience - page * PAGE_SIZE)
+        return self.running is None and self.resync is None
 
     @property
     def undrafted(self) -> int:
-        return sum(self.size(page) for page in range(self.state.next_page, self.state.lane.pages))
+        return max(0, self.audience - self.state.next_page * PAGE_SIZE)
 
     @precondition(lambda self: self.idle)
-    @rule()
-    def the_next_action_starts(self) -> None:
+    @rule(data=st.data())
+    def the_next_action_starts(self, data: st.DataObject) -> None:
         action = next_action(self.state, self.steering, PAGE_SIZE)
+        self.result = None
         match action.kind:
             case ActionKind.WAIT | ActionKind.DONE:
                 return
@@ -107,113 +148,131 @@ class LaneMachine(RuleBasedStateMachine):
                 assert not self.steering.cancelled
                 assert not self.steering.stopped
                 assert action.page == self.state.next_page
+                if data.draw(st.booleans()):
+                    self.write(action.page, data)
             case ActionKind.ALTERNATIVE:
                 assert self.state.alternative is not None
                 assert self.steering.cancelled or not self.steering.paused
                 assert action.page == self.state.next_page
-            case ActionKind.SUBMIT:
-                # The queue has the batch before the workflow knows that it has.
-                assert action.batch not in self.submitted
-                self.submitted[action.batch] = self.queue[action.batch] = self.state.open_pages[action.page].ready
+            case ActionKind.DECIDE | ActionKind.READ:
+                self.state = before_reading(self.state, action.page)
         self.running = action
+
+    @precondition(lambda self: self.running is not None and self.result is None)
+    @rule()
+    def the_activity_changes_the_store(self) -> None:
+        """The work is done, its news is still on the way."""
+        assert self.running is not None
+        action = self.running
+        match action.kind:
+            case ActionKind.DECIDE | ActionKind.READ:
+                for message in self.page(action.page):
+                    if action.decision is not None and action.decision.covers(message):
+                        self.put(message, status=action.decision.verdict.target)
+                self.result = distribution(self.page(action.page))
+            case ActionKind.SUBMIT:
+                for message in self.page(action.page):
+                    if message.status is S.APPROVED:
+                        self.put(message, status=S.QUEUED, batch=action.batch)
+                self.result = sum(message.batch == action.batch for message in self.store.values())
+            case ActionKind.CLOSE:
+                self.result = self.close()
+            case ActionKind.ALTERNATIVE:
+                self.end_undrafted(S.SENT)
+                ends = (each.status for each in self.store.values() if each.page >= action.page)
+                self.result = dict(Counter(ends))
+
+    def close(self) -> Counts:
+        everything = self.steering.cancelled
+        outcome = S.CANCELLED if everything else S.SKIPPED
+        first = self.state.next_page
+        self.end_undrafted(outcome)
+        if not everything:
+            return dict(Counter(each.status for each in self.store.values() if each.page >= first))
+        for message in list(self.store.values()):
+            if message.status in {S.DRAFTED, S.APPROVED}:
+                self.put(message, status=outcome)
+        return dict(Counter(each.status for each in self.store.values() if each.batch is None))
 
     @precondition(lambda self: self.running is not None)
     @rule(data=st.data())
     def the_action_ends(self, data: st.DataObject) -> None:
         assert self.running is not None
-        if self.running.kind is not ActionKind.DRAFT:
-            self._end_action()
+        if self.running.kind is ActionKind.DRAFT:
+            page, self.running = self.running.page, None
+            wrote = bool(self.page(page))
+            if wrote or data.draw(st.booleans()):
+                self.drafted(page, data)
+            else:
+                self.late(data)
             return
-        page, self.running = self.running.page, None
-        if data.draw(st.booleans()):
-            self._drafted(page, data)
-        else:
-            self._late(data)
+        self.finish()
 
-    def _end_action(self) -> None:
+    def finish(self) -> None:
         assert self.running is not None
+        if self.result is None:
+            self.the_activity_changes_the_store()
         action, self.running = self.running, None
         match action.kind:
-            case ActionKind.DRAFT:
-                self.state = after_draft(self.state, action.page, PageDrafted(awaiting=self.size(action.page)))
-            case ActionKind.DECIDE:
-                self._decided(action)
+            case ActionKind.DECIDE | ActionKind.READ:
+                self.state = after_reading(self.state, action.page, self.result, action.decision)
             case ActionKind.SUBMIT:
-                count = self.submitted[action.batch]
-                self.state = after_submit(self.state, action.page, action.batch, count)
+                self.state = after_submit(self.state, action.page, action.batch, self.result)
             case ActionKind.ALTERNATIVE:
-                self._alternative_taken()
+                self.state = after_close(self.state, self.result)
             case ActionKind.CLOSE:
-                self._closed()
+                self.state = after_close(self.state, self.result, everything=self.steering.cancelled)
 
-    def _drafted(self, page: int, data: st.DataObject) -> None:
+    def drafted(self, page: int, data: st.DataObject) -> None:
         if self.steering.cancelled and data.draw(st.booleans()):
             # The activity was cancelled with the campaign; the page does not count as drafted.
             return
-        awaiting = data.draw(st.integers(min_value=0, max_value=self.size(page)))
-        ready = data.draw(st.integers(min_value=0, max_value=self.size(page) - awaiting))
-        skipped = self.size(page) - awaiting - ready
-        self.ended[S.SKIPPED] += skipped
-        drafted = PageDrafted(awaiting=awaiting, ready=ready, counts={S.SKIPPED: skipped})
-        self.state = after_draft(self.state, page, drafted)
+        self.write(page, data)
+        self.state = after_draft(self.state, page, distribution(self.page(page)), self.now + HOURS)
 
-    def _late(self, data: st.DataObject) -> None:
+    def late(self, data: st.DataObject) -> None:
         """The page would have come after the deadline, so it was not drafted."""
         action = data.draw(st.sampled_from(AlternativeAction))
         self.state = choose_alternative(self.state, action, "deadline", PAGE_SIZE)
         assert self.state.alternative is not None
         assert self.state.alternative.recipients == self.undrafted
 
-    def _alternative_taken(self) -> None:
-        count = self.undrafted
-        assert count
-        self.ended[S.SENT] += count
-        self.state = after_close(self.state, {S.SENT: count})
-
     @precondition(lambda self: self.running is None or self.running.kind is not ActionKind.DRAFT)
     @rule(data=st.data())
     def the_deadline_passes_while_the_lane_waits(self, data: st.DataObject) -> None:
         if may_be_late(self.state) and next_action(self.state, self.steering, PAGE_SIZE).kind is ActionKind.WAIT:
-            self._late(data)
+            self.late(data)
 
     @precondition(lambda self: self.running is not None and self.running.kind is ActionKind.ALTERNATIVE)
+    @precondition(lambda self: self.result is None)
     @rule()
     def the_alternative_has_to_wait(self) -> None:
         self.running = None
         self.state = after_delay(self.state, "rate_limit:account")
 
-    def _decided(self, action: Action) -> None:
-        page = self.state.open_pages[action.page]
-        assert action.decision is not None
-        if action.decision.verdict is Verdict.APPROVE:
-            found = PageDrafted(ready=page.ready + page.awaiting)
-        else:
-            self.ended[S.REJECTED] += page.awaiting
-            found = PageDrafted(ready=page.ready, counts={S.REJECTED: page.awaiting})
-        self.state = after_decision(self.state, action.page, found)
-
-    def _closed(self) -> None:
-        everything = self.steering.cancelled
-        drafted = sum(page.awaiting + page.ready for page in self.state.open_pages.values())
-        count = self.undrafted + (drafted if everything else 0)
-        outcome = S.CANCELLED if everything else S.SKIPPED
-        self.ended[outcome] += count
-        self.state = after_close(self.state, {outcome: count}, everything=everything)
+    @precondition(lambda self: self.running is not None and self.running.kind is ActionKind.SUBMIT)
+    @precondition(lambda self: self.result is None)
+    @rule()
+    def the_account_takes_nothing_now(self) -> None:
+        self.running = None
+        self.state = after_delay(self.state, "account:draining")
 
     # The queue.
 
-    @precondition(lambda self: self.queue)
+    @precondition(lambda self: any(each.status is S.QUEUED for each in self.store.values()))
     @rule(data=st.data())
     def the_queue_ends_some_messages_and_says_so(self, data: st.DataObject) -> None:
-        batch = data.draw(st.sampled_from(sorted(self.queue)))
-        number = data.draw(st.integers(min_value=1, max_value=self.queue[batch]))
-        counts = Counter(data.draw(st.lists(st.sampled_from(QUEUE_ENDS), min_size=number, max_size=number)))
-        self.ended += counts
-        self.queue[batch] -= number
-        if not self.queue[batch]:
-            del self.queue[batch]
+        batches = sorted(
+            {each.batch for each in self.store.values() if each.status is S.QUEUED and each.batch is not None}
+        )
+        batch = data.draw(st.sampled_from(batches))
+        queued = self.batch(batch)
+        some = queued[: data.draw(st.integers(min_value=1, max_value=len(queued)))]
+        ends = [data.draw(st.sampled_from(QUEUE_ENDS)) for _ in some]
+        for message, status in zip(some, ends, strict=True):
+            self.put(message, status=status)
         throttled = data.draw(st.none() | st.just(NOW + timedelta(minutes=1)))
-        told = receipts((batch, dict(counts)), throttled_until=throttled, reason="rate_limit" if throttled else "")
+        told = receipts((batch, dict(Counter(ends))), throttled_until=throttled, reason="limit" if throttled else "")
         self.told.append(told)
         self.state = after_receipts(self.state, told)
 
@@ -235,15 +294,16 @@ class LaneMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.idle and self.state.batches)
     @rule()
     def a_resynchronisation_reads_the_store(self) -> None:
-        waiting = {batch: self.queue.get(batch, 0) for batch in self.state.batches}
-        self.snapshot = (dict(self.ended), waiting)
+        submitted = [each for each in self.store.values() if each.batch is not None]
+        waiting = {batch: len(self.batch(batch)) for batch in self.state.batches}
+        self.resync = (dict(Counter(each.status for each in submitted if each.status.is_terminal)), waiting)
 
-    @precondition(lambda self: self.snapshot is not None)
+    @precondition(lambda self: self.resync is not None)
     @rule()
     def the_resynchronisation_ends(self) -> None:
-        assert self.snapshot is not None
-        self.state = after_resync(self.state, *self.snapshot)
-        self.snapshot = None
+        assert self.resync is not None
+        self.state = after_change(after_resync(self.state, *self.resync))
+        self.resync = None
 
     # Steering.
 
@@ -252,7 +312,9 @@ class LaneMachine(RuleBasedStateMachine):
     def the_campaign_is_paused_or_resumed(self, paused: bool) -> None:
         self.steering = self.steering.model_copy(update={"paused": paused})
 
-    @precondition(lambda self: self.state.drafted)
+    @precondition(
+        lambda self: self.state.drafted and (self.running is None or self.running.kind is not ActionKind.CLOSE)
+    )
     @rule()
     def the_campaign_is_cancelled(self) -> None:
         self.steering = self.steering.model_copy(update={"cancelled": True, "paused": False})
@@ -262,15 +324,50 @@ class LaneMachine(RuleBasedStateMachine):
     def the_money_is_spent(self) -> None:
         self.steering = self.steering.model_copy(update={"stopped": "cost_limit_exceeded"})
 
-    @rule(verdict=st.sampled_from(Verdict), page=st.none() | st.integers(min_value=0, max_value=5))
-    def a_person_decides(self, verdict: Verdict, page: int | None) -> None:
+    # Review.
+
+    @rule(verdict=st.sampled_from([Verdict.APPROVE, Verdict.REJECT]), page=st.none() | st.integers(0, 4))
+    def a_person_decides_about_pages(self, verdict: Verdict, page: int | None) -> None:
         pages = () if page is None else (PageKey(account_id=ACCOUNT, page=page),)
         self.state = decide({ACCOUNT: self.state}, ReviewDecision(pages=pages), verdict)[ACCOUNT]
 
-    @rule(verdict=st.sampled_from(Verdict))
+    @precondition(lambda self: self.drafts())
+    @rule(data=st.data(), verdict=st.sampled_from([Verdict.APPROVE, Verdict.REJECT]), with_page=st.booleans())
+    def a_person_decides_about_messages(self, data: st.DataObject, verdict: Verdict, with_page: bool) -> None:
+        named = data.draw(st.lists(st.sampled_from(self.drafts()), min_size=1, max_size=3))
+        pages = tuple(PageKey(account_id=ACCOUNT, page=message.page) for message in named) if with_page else ()
+        review = ReviewDecision(pages=pages, messages=tuple(message.message_id for message in named))
+        self.state = decide({ACCOUNT: self.state}, review, verdict)[ACCOUNT]
+
+    @rule(verdict=st.sampled_from([Verdict.APPROVE, Verdict.REJECT]))
     def a_person_decides_about_everything_to_come(self, verdict: Verdict) -> None:
-        standing = Decision(verdict=verdict, decided_by="luna")
-        self.steering = self.steering.model_copy(update={"standing_decision": standing})
+        review = ReviewDecision(scope="campaign")
+        self.state = decide({ACCOUNT: self.state}, review, verdict)[ACCOUNT]
+        self.steering = self.steering.model_copy(update={"standing_decision": review.decision(verdict)})
+
+    @precondition(lambda self: self.drafts())
+    @rule(data=st.data(), approve=st.booleans(), heard=st.booleans())
+    def a_person_edits_a_draft(self, data: st.DataObject, approve: bool, heard: bool) -> None:
+        message = data.draw(st.sampled_from(self.drafts()))
+        change = EditRequest(text="Hello again, Maya.", approve=approve)
+        self.put(edited(message, change, ComplianceReport(score=1.0), 1.0, BY_ANA))
+        if heard:
+            self.state = after_change(self.state, message.page)
+
+    @precondition(lambda self: any(each.status in {S.DRAFTED, S.APPROVED} for each in self.store.values()))
+    @rule(data=st.data(), heard=st.booleans())
+    def a_person_cancels_one_message(self, data: st.DataObject, heard: bool) -> None:
+        open_ones = [each for each in self.store.values() if each.status in {S.DRAFTED, S.APPROVED}]
+        message = data.draw(st.sampled_from(open_ones))
+        self.put(message, status=S.CANCELLED)
+        if heard:
+            self.state = after_change(self.state, message.page)
+
+    @rule(hours=st.sampled_from([1, 71, 72, 400]))
+    def time_passes(self, hours: int) -> None:
+        self.now += timedelta(hours=hours)
+        self.state = expire({ACCOUNT: self.state}, self.now)[ACCOUNT]
+        assert self.state.review_expires_at is None or self.state.review_expires_at > self.now
 
     @precondition(lambda self: self.idle)
     @rule()
@@ -279,56 +376,87 @@ class LaneMachine(RuleBasedStateMachine):
 
     # What holds at every moment.
 
+    def pages_being_read(self) -> set[int]:
+        reads = self.running is not None and self.running.kind in {ActionKind.READ, ActionKind.DECIDE}
+        return {self.running.page} if self.running is not None and reads else set()
+
     @invariant()
     def nobody_is_lost(self) -> None:
+        read = {*self.state.changed, *self.pages_being_read()}
+        if read & set(self.state.open_pages):
+            # Known to be out of date until the page has been read.
+            return
         assert sum(self.state.counts.values()) + self.state.backlog + self.undrafted == self.audience
 
     @invariant()
-    def it_stays_one_page_ahead(self) -> None:
-        assert self.state.backlog <= 2 * PAGE_SIZE
-
-    @invariant()
     def no_page_stays_open_with_nothing_to_do(self) -> None:
-        assert all(page.awaiting + page.ready for page in self.state.open_pages.values())
+        read = {*self.state.changed, *self.pages_being_read()}
+        assert all(page.waiting or page.ready or number in read for number, page in self.state.open_pages.items())
         assert all(self.state.batches.values())
         assert all(self.state.counts.values())
 
+    @invariant()
+    def nothing_is_approved_that_could_not_be_sent(self) -> None:
+        submitted = (each for each in self.store.values() if each.batch is not None)
+        assert all(each.text and each.compliance is not None for each in submitted)
+
     def teardown(self) -> None:
-        """Whatever happened: when everything open is decided and sent, the lane ends and the sums are right."""
+        """Whatever happened: when the clock has decided the rest, the lane ends and its sums are those of the store."""
         if not hasattr(self, "state"):
             return
         self.steering = self.steering.model_copy(update={"paused": False})
-        if self.steering.standing_decision is None:
-            self.steering = self.steering.model_copy(update={"standing_decision": APPROVED})
-        for _ in range(200):
-            if self.snapshot is not None:
+        for _ in range(300):
+            if self.resync is not None:
                 self.the_resynchronisation_ends()
             elif self.running is not None:
-                self._end_action()
+                self.end_whatever_runs()
             elif (kind := next_action(self.state, self.steering, PAGE_SIZE).kind) is ActionKind.DONE:
                 break
             elif kind is not ActionKind.WAIT:
-                self.the_next_action_starts()
-            elif self.queue:
-                self._send_everything()
-            else:
+                self.begin()
+            elif any(self.batch(number) for number in self.state.batches):
+                self.send_everything()
+            elif self.state.batches:
                 self.a_resynchronisation_reads_the_store()
+            else:
+                # What nobody was told about is found by reading; the rest expires.
+                self.state = after_change(self.state)
+                self.time_passes(72)
             self.nobody_is_lost()
-            self.it_stays_one_page_ahead()
         assert next_action(self.state, self.steering, PAGE_SIZE).kind is ActionKind.DONE
-        assert self.state.counts == {status: number for status, number in self.ended.items() if number}
-        assert sum(self.state.counts.values()) == self.audience
+        assert len(self.store) == self.audience
+        assert all(message.status.is_terminal for message in self.store.values())
+        assert self.state.counts == Counter(message.status for message in self.store.values())
 
-    def _send_everything(self) -> None:
-        for batch, number in self.queue.items():
-            self.ended[S.SENT] += number
-            self.state = after_receipts(self.state, receipts((batch, {S.SENT: number})))
-        self.queue = {}
+    def begin(self) -> None:
+        action = next_action(self.state, self.steering, PAGE_SIZE)
+        if action.kind in {ActionKind.DECIDE, ActionKind.READ}:
+            self.state = before_reading(self.state, action.page)
+        self.running, self.result = action, None
+
+    def end_whatever_runs(self) -> None:
+        assert self.running is not None
+        if self.running.kind is not ActionKind.DRAFT:
+            self.finish()
+            return
+        page, self.running = self.running.page, None
+        for place in range(page * PAGE_SIZE, min(self.audience, (page + 1) * PAGE_SIZE)):
+            message = a_message("campaign-1", f"fan-{place}", page=page)
+            self.store.setdefault(message.message_id, message)
+        self.state = after_draft(self.state, page, distribution(self.page(page)), self.now + HOURS)
+
+    def send_everything(self) -> None:
+        for batch in list(self.state.batches):
+            waiting = self.batch(batch)
+            for message in waiting:
+                self.put(message, status=S.SENT)
+            if waiting:
+                self.state = after_receipts(self.state, receipts((batch, {S.SENT: len(waiting)})))
 
 
 class TestAnyHistory:
     def test_nobody_is_lost_whatever_happens_in_whatever_order(self) -> None:
-        run_state_machine_as_test(LaneMachine, settings=settings(max_examples=100, stateful_step_count=40))
+        run_state_machine_as_test(LaneMachine, settings=settings(max_examples=200, stateful_step_count=40))
 
 
 class TestNextAction:
@@ -351,7 +479,7 @@ class TestNextAction:
                 Action(kind=ActionKind.SUBMIT, page=0, batch=3),
             ),
             (
-                a_lane(next_page=1, open_pages={0: OpenPage(awaiting=1, ready=2, decision=REJECTED)}),
+                a_lane(next_page=1, open_pages={0: OpenPage(awaiting=1, ready=2)}, decisions={0: (REJECTED,)}),
                 Steering(standing_decision=APPROVED),
                 Action(kind=ActionKind.DECIDE, page=0, decision=REJECTED),
             ),
@@ -359,6 +487,28 @@ class TestNextAction:
                 a_lane(next_page=2, open_pages={1: OpenPage(awaiting=1, ready=0), 0: OpenPage(awaiting=2, ready=0)}),
                 Steering(standing_decision=APPROVED),
                 Action(kind=ActionKind.DECIDE, page=0, decision=APPROVED),
+            ),
+            (
+                a_lane(
+                    next_page=2, open_pages={0: OpenPage(ready=2), 1: OpenPage(awaiting=2)}, decisions={1: (REJECTED,)}
+                ),
+                Steering(),
+                Action(kind=ActionKind.DECIDE, page=1, decision=REJECTED),
+            ),
+            (
+                a_lane(next_page=3, open_pages={0: OpenPage(unwritten=2)}),
+                Steering(standing_decision=APPROVED),
+                Action(kind=ActionKind.WAIT),
+            ),
+            (
+                a_lane(next_page=3, open_pages={0: OpenPage(unwritten=2)}),
+                Steering(standing_decision=REJECTED),
+                Action(kind=ActionKind.DECIDE, page=0, decision=REJECTED),
+            ),
+            (
+                a_lane(next_page=3, open_pages={0: OpenPage(unwritten=2, ready=1)}, changed=(0,)),
+                Steering(paused=True),
+                Action(kind=ActionKind.READ, page=0),
             ),
         ],
     )
@@ -441,22 +591,50 @@ class TestAfterReceipts:
         state = a_lane(next_page=1, next_batch=1, batches={0: 2})
         assert after_receipts(state, receipts((0, {S.SENT: 5}))).counts == {S.SENT: 2}
 
+    def test_a_page_of_which_another_number_was_submitted_is_read_again(self) -> None:
+        state = a_lane(next_page=1, open_pages={0: OpenPage(ready=3)})
+        after = after_submit(state, 0, 0, 2)
+        assert (after.batches, after.changed, list(after.open_pages)) == ({0: 2}, (0,), [0])
+
+
+class TestDistribution:
+    def test_every_recipient_of_a_page_is_in_one_place(self) -> None:
+        blocked = check("Pay me on PayPal.")
+        assert blocked.blocked
+        made = [
+            a_message("c", "1"),
+            a_message("c", "2", text="", origin=None, compliance=None),
+            a_message("c", "3", compliance=blocked),
+            a_message("c", "4", status=S.APPROVED),
+            a_message("c", "5", status=S.SKIPPED),
+            a_message("c", "6", status=S.SENT, batch=0),
+            a_message("c", "7", status=S.QUEUED, batch=0),
+        ]
+        assert distribution(made) == PageDrafted(awaiting=1, unwritten=2, ready=1, counts={S.SKIPPED: 1})
+
 
 class TestDecide:
     def lanes(self) -> dict[str, LaneState]:
         pages = {
-            0: OpenPage(awaiting=2, ready=0),
-            1: OpenPage(awaiting=0, ready=2),
+            0: OpenPage(awaiting=2),
+            1: OpenPage(ready=2),
             2: OpenPage(awaiting=1, ready=1),
+            3: OpenPage(unwritten=1),
         }
-        return {account: a_lane(open_pages=pages) for account in ("acct_a", "acct_b")}
+        return {account: a_lane(open_pages=pages, next_page=4) for account in ("acct_a", "acct_b")}
 
-    def decided(self, review: ReviewDecision) -> list[tuple[str, int]]:
-        lanes = decide(self.lanes(), review, Verdict.REJECT)
-        return [(account, page) for account in lanes for page, is_ in lanes[account].open_pages.items() if is_.decision]
+    def decided(self, review: ReviewDecision, verdict: Verdict = Verdict.REJECT) -> list[tuple[str, int]]:
+        lanes = decide(self.lanes(), review, verdict)
+        return [(account, page) for account in lanes for page in sorted(lanes[account].decisions)]
 
     def test_naming_no_page_means_every_page_that_waits(self) -> None:
-        assert self.decided(ReviewDecision()) == [("acct_a", 0), ("acct_a", 2), ("acct_b", 0), ("acct_b", 2)]
+        assert self.decided(ReviewDecision()) == [
+            (account, page) for account in ("acct_a", "acct_b") for page in (0, 2, 3)
+        ]
+
+    def test_an_approval_is_not_about_pages_without_texts(self) -> None:
+        pages = [page for _, page in self.decided(ReviewDecision(), Verdict.APPROVE)]
+        assert pages == [0, 2, 0, 2]
 
     def test_only_the_named_pages_of_the_named_account(self) -> None:
         assert self.decided(ReviewDecision(pages=(PageKey(account_id="acct_b", page=2),))) == [("acct_b", 2)]
@@ -464,8 +642,60 @@ class TestDecide:
     def test_a_page_that_waits_for_nobody_is_not_decided(self) -> None:
         assert self.decided(ReviewDecision(pages=(PageKey(account_id="acct_a", page=1),))) == []
 
+    def test_a_message_may_be_on_the_page_that_is_being_drafted(self) -> None:
+        review = ReviewDecision(messages=(BY_ID,), pages=(PageKey(account_id="acct_a", page=4),))
+        assert self.decided(review) == [("acct_a", 4)]
+        assert self.decided(ReviewDecision(pages=review.pages)) == []
+
     def test_who_decided_and_why_is_kept(self) -> None:
         lanes = decide(self.lanes(), ReviewDecision(decided_by="luna", comment="too loud"), Verdict.REJECT)
-        assert lanes["acct_a"].open_pages[0].decision == Decision(
-            verdict=Verdict.REJECT, decided_by="luna", comment="too loud"
+        assert lanes["acct_a"].decisions[0] == (
+            Decision(verdict=Verdict.REJECT, decided_by="luna", comment="too loud"),
         )
+
+    def test_the_last_word_comes_first_and_what_came_meanwhile_is_kept(self) -> None:
+        first = decide(self.lanes(), ReviewDecision(), Verdict.APPROVE)
+        second = decide(first, ReviewDecision(messages=(BY_ID,)), Verdict.REJECT)["acct_a"]
+        assert [decision.verdict for decision in second.decisions[0]] == [Verdict.REJECT, Verdict.APPROVE]
+        after = after_reading(second, 0, PageDrafted(awaiting=1, counts={S.REJECTED: 1}), second.decisions[0][0])
+        assert [decision.verdict for decision in after.decisions[0]] == [Verdict.APPROVE]
+        assert after.counts == {S.REJECTED: 1}
+
+
+class TestExpire:
+    def lane(self) -> LaneState:
+        pages = {0: OpenPage(awaiting=2, expires_at=NOW), 1: OpenPage(unwritten=1, expires_at=NOW + HOURS)}
+        return a_lane(open_pages=pages, next_page=2)
+
+    def test_only_what_is_due_and_only_once(self) -> None:
+        once = expire({ACCOUNT: self.lane()}, NOW)
+        assert once[ACCOUNT].decisions == {0: (EXPIRY,)}
+        assert expire(once, NOW) == once
+        assert once[ACCOUNT].review_expires_at == NOW + HOURS
+
+    def test_what_a_person_decided_in_time_is_carried_out_first(self) -> None:
+        decided = decide({ACCOUNT: self.lane()}, ReviewDecision(decided_by="luna"), Verdict.APPROVE)
+        verdicts = [decision.verdict for decision in expire(decided, NOW)[ACCOUNT].decisions[0]]
+        assert verdicts == [Verdict.APPROVE, Verdict.EXPIRE]
+
+
+class TestAfterReading:
+    def test_only_what_ended_since_the_last_time_is_counted(self) -> None:
+        drafted = after_draft(a_lane(), 0, PageDrafted(awaiting=3, counts={S.SKIPPED: 1}))
+        once = after_reading(drafted, 0, PageDrafted(awaiting=2, counts={S.SKIPPED: 1, S.CANCELLED: 1}))
+        again = after_reading(once, 0, PageDrafted(awaiting=2, counts={S.SKIPPED: 1, S.CANCELLED: 1}))
+        assert once.counts == again.counts == {S.SKIPPED: 1, S.CANCELLED: 1}
+
+    def test_a_change_during_the_reading_makes_it_worth_reading_again(self) -> None:
+        drafted = after_change(after_draft(a_lane(), 0, PageDrafted(awaiting=3)), 0)
+        reading = after_change(before_reading(drafted, 0), 0)
+        assert after_reading(reading, 0, PageDrafted(awaiting=3)).changed == (0,)
+
+    def test_a_change_while_the_page_is_drafted_is_remembered(self) -> None:
+        changed = after_change(a_lane(), 0)
+        assert (
+            next_action(after_draft(changed, 0, PageDrafted(awaiting=4)), Steering(), PAGE_SIZE).kind is ActionKind.READ
+        )
+
+    def test_a_page_that_does_not_exist_is_not_read(self) -> None:
+        assert after_change(a_lane(), 2).changed == ()

@@ -1,5 +1,8 @@
 """What a campaign shows, and the identity that must hold at its end."""
 
+from datetime import timedelta
+from uuid import uuid4
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,7 +13,7 @@ from domain.compliance import ComplianceLevel
 from domain.cost import total
 from domain.delivery import TERMINAL, MessageStatus, Priority
 from domain.errors import ProviderFault
-from domain.lane import Decision, OpenPage, Verdict
+from domain.lane import OpenPage
 from domain.progress import (
     FALLBACKS_KEPT,
     CampaignState,
@@ -21,10 +24,11 @@ from domain.progress import (
     progress,
 )
 from domain.provider import FallbackStep, Provider, ProviderUsed
-from domain.review import PageKey
+from domain.review import Decision, Verdict, WaitingPage
 from tests.domain.builders import NOW, a_cost
 
 S = MessageStatus
+LATER = NOW + timedelta(hours=1)
 CAMPAIGN = CampaignInput(
     campaign_id="c-1",
     request_id="r-1",
@@ -98,13 +102,15 @@ class TestProgress:
             update={
                 "next_page": 3,
                 "drafted": 8,
-                "counts": {S.SENT: 2, S.SKIPPED: 1, S.RECALLED: 1},
+                "settled": {S.SENT: 2, S.RECALLED: 1},
+                "ended": {S.SKIPPED: 1},
                 "alternative": LATE,
                 "batches": {0: 2},
                 "open_pages": {
-                    2: OpenPage(awaiting=1, ready=0, decision=decided),
-                    1: OpenPage(awaiting=2, ready=1),
+                    2: OpenPage(awaiting=1, expires_at=NOW),
+                    1: OpenPage(awaiting=1, unwritten=1, ready=1, expires_at=LATER),
                 },
+                "decisions": {2: (decided,), 1: (decided.model_copy(update={"messages": (uuid4(),)}),)},
             }
         )
         return CampaignState(
@@ -116,6 +122,7 @@ class TestProgress:
         figures = (
             "drafted",
             "awaiting_review",
+            "unwritten",
             "queued",
             "sent",
             "failed",
@@ -133,8 +140,14 @@ class TestProgress:
         shown = progress(CAMPAIGN, self.state())
         assert [account.alternative for account in shown.accounts] == [LATE, None]
 
-    def test_only_pages_that_nobody_decided_yet_are_pending(self) -> None:
-        assert progress(CAMPAIGN, self.state()).pending_reviews == (PageKey(account_id="acct_a", page=1),)
+    def test_only_pages_that_nobody_decided_as_a_whole_are_pending(self) -> None:
+        assert progress(CAMPAIGN, self.state()).pending_reviews == (
+            WaitingPage(account_id="acct_a", page=1, awaiting=1, unwritten=1, expires_at=LATER),
+        )
+
+    def test_the_next_expiry_is_the_first_one_of_all_accounts(self) -> None:
+        shown = progress(CAMPAIGN, self.state())
+        assert (shown.review_expires_at, shown.accounts[1].review_expires_at) == (NOW, None)
 
     def test_the_cost_is_shown_exactly_and_in_dollars(self) -> None:
         shown = progress(CAMPAIGN, self.state()).model_dump()

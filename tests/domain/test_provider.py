@@ -1,62 +1,35 @@
-"""Whom to ask first, and when to ask the other."""
+"""Texts for anybody, and one word for all who answered."""
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from domain.errors import ProviderError, ProviderFault
-from domain.provider import IntentType, PreferredProvider, Provider, ProviderUsed, falls_back, provider_used, route
+from domain.provider import ContentPlan, GeneralText, Provider, ProviderUsed, provider_used
 
 AZURE, OPENAI = Provider.AZURE, Provider.OPENAI
-GENERATED = sorted(set(IntentType) - {IntentType.DIRECT_MESSAGE})
-"""What a provider is asked for; the text of a direct message is the caller's own."""
 
 
-class TestRoute:
-    @pytest.mark.parametrize(
-        ("intent", "order"),
-        [
-            (IntentType.CONTENT_PLANNING, (AZURE, OPENAI)),
-            (IntentType.CAMPAIGN_EXECUTION, (AZURE, OPENAI)),
-            (IntentType.MESSAGE_GENERATION, (OPENAI, AZURE)),
-            (IntentType.CONTENT_VALIDATION, (OPENAI, AZURE)),
-        ],
+class TestGeneralText:
+    PLAN = ContentPlan(
+        theme="t",
+        tone="t",
+        angle="a",
+        call_to_action="c",
+        general_texts=(
+            GeneralText(language="de", text="Hallo"),
+            GeneralText(language="en", text="Hello"),
+            GeneralText(language="fr-CA", text="Bonjour"),
+        ),
     )
-    def test_planning_starts_at_azure_and_messages_at_openai(
-        self, intent: IntentType, order: tuple[Provider, ...]
-    ) -> None:
-        assert route(intent) == order
 
-    @pytest.mark.parametrize("intent", GENERATED)
-    @pytest.mark.parametrize("preferred", [PreferredProvider.AZURE, PreferredProvider.OPENAI])
-    def test_a_preference_goes_first(self, intent: IntentType, preferred: PreferredProvider) -> None:
-        assert route(intent, preferred)[0].value == preferred.value
-
-    @given(st.sampled_from(GENERATED), st.sampled_from(PreferredProvider))
-    def test_every_provider_is_asked_once(self, intent: IntentType, preferred: PreferredProvider) -> None:
-        assert sorted(route(intent, preferred)) == sorted(Provider)
-
-
-class TestFallsBack:
     @pytest.mark.parametrize(
-        ("fault", "expected"),
-        [
-            (ProviderFault.THROTTLED, True),
-            (ProviderFault.TRANSIENT, True),
-            (ProviderFault.TIMEOUT, True),
-            (ProviderFault.AUTH, True),
-            (ProviderFault.MALFORMED_OUTPUT, True),
-            (ProviderFault.INVALID_REQUEST, False),
-            (ProviderFault.CONTENT_POLICY, False),
-            (ProviderFault.CONTEXT_LENGTH, False),
-        ],
+        ("language", "text"), [("de-AT", "Hallo"), ("fr", "Bonjour"), ("en", "Hello"), ("it", "Hello")]
     )
-    def test_only_what_the_other_could_do_better_goes_to_the_other(self, fault: ProviderFault, expected: bool) -> None:
-        assert falls_back(fault) is expected
+    def test_in_the_fans_language_or_else_in_english(self, language: str, text: str) -> None:
+        assert self.PLAN.general_text(language) == text
 
-    @pytest.mark.parametrize("fault", ProviderFault)
-    def test_what_is_worth_repeating_is_worth_asking_the_other(self, fault: ProviderFault) -> None:
-        assert ProviderError("no", fault=fault).retryable is falls_back(fault)
+    def test_without_english_any_is_better_than_none(self) -> None:
+        only = self.PLAN.model_copy(update={"general_texts": self.PLAN.general_texts[:1]})
+        assert only.general_text("it") == "Hallo"
+        assert only.model_copy(update={"general_texts": ()}).general_text("it") == ""
 
 
 class TestProviderUsed:

@@ -313,6 +313,8 @@ class TestUsage:
                 "requests": 1,
                 "input_tokens": 11,
                 "output_tokens": usage.completion_tokens,
+                "cached_tokens": 0,
+                "reasoning_tokens": 0,
             }
         ]
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from datetime import timedelta
+from uuid import uuid4
 
 import pytest
 from temporalio.client import WorkflowExecutionStatus, WorkflowFailureError
@@ -192,7 +193,8 @@ class TestReview:
             record, handle = await launcher.campaign(9, compliance="strict")
             progress = await progress_until(handle, lambda seen: seen.awaiting_review == 9)
         account = record.lanes[0].account_id
-        assert progress.pending_reviews == (PageKey(account_id=account, page=0), PageKey(account_id=account, page=1))
+        waiting = [(page.account_id, page.page, page.awaiting, page.unwritten) for page in progress.pending_reviews]
+        assert waiting == [(account, 0, 6, 0), (account, 1, 3, 0)]
         assert (await launcher.onlyfans.get("report"))["totals"]["accepted"] == 0
         await handle.signal("approve")
         assert (await handle.result()).outcomes == {MessageStatus.SENT: 9}
@@ -227,13 +229,13 @@ class TestReview:
 
 class TestFailures:
     async def test_an_outage_of_azure_falls_back_to_openai(self, launcher: Launcher) -> None:
-        await launcher.ai.fault("server_error", dialect="azure", count=1)
+        await launcher.ai.fault("server_error", dialect="azure", count=2)
         _, handle = await launcher.campaign(3)
         result = await handle.result()
         (step,) = result.fallback_history
         assert (step.from_provider, step.to, step.reason, step.purpose) == (
             Provider.AZURE,
-            "openai",
+            "openai/gpt-4o-mini",
             "transient",
             "plan",
         )
@@ -245,16 +247,18 @@ class TestFailures:
         _, handle = await launcher.campaign(3)
         assert (await handle.result()).outcomes == {MessageStatus.SENT: 3}
 
-    async def test_a_refusal_on_content_policy_is_not_shopped_around(self, launcher: Launcher) -> None:
-        await launcher.ai.fault("content_filter", dialect="openai", count=1)
-        record, handle = await launcher.campaign(3)
-        result = await handle.result()
-        assert result.outcomes == {MessageStatus.SKIPPED: 3}
-        assert [step.to for step in result.fallback_history] == ["none"]
-        listing = await launcher.ports.messages.list(
+    async def test_a_refusal_on_content_policy_goes_to_a_person_and_is_not_shopped_around(self, live: Launcher) -> None:
+        await live.ai.fault("content_filter", dialect="openai")
+        record, handle = await live.campaign(3)
+        await progress_until(handle, lambda seen: seen.awaiting_review == 3)
+        listing = await live.ports.messages.list(
             record.campaign_id, status=None, account_id=None, limit=10, cursor=None
         )
-        assert {message.reason for message in listing.messages} == {"content_policy"}
+        assert {message.reason for message in listing.messages} == {"manual_review:content_policy"}
+        await handle.signal(CampaignWorkflow.reject, ReviewDecision(decided_by="ana"))
+        result = await handle.result()
+        assert result.outcomes == {MessageStatus.REJECTED: 3}
+        assert [step.to for step in result.fallback_history] == ["rewrite", "none"]
 
     async def test_answers_that_were_lost_on_the_way_are_not_sent_twice(self, launcher: Launcher) -> None:
         await launcher.onlyfans.fault("accept_then_timeout", count=3, hang_s=0)
@@ -282,12 +286,18 @@ class TestFailures:
         assert (await handle.result()).outcomes == {MessageStatus.SENT: 3, MessageStatus.FAILED: 1}
 
     async def test_a_cost_limit_stops_the_drafting(self, launcher: Launcher) -> None:
-        _, handle = await launcher.campaign(30, maxCost="0.000001")
+        _, handle = await launcher.campaign(30, maxCost="0.021", onBudget="stop", preferredProvider="azure")
         result = await handle.result()
         assert result.status is CampaignStatus.COMPLETED
         assert result.reason == "cost_limit_exceeded"
         assert result.outcomes[MessageStatus.SKIPPED] + result.outcomes[MessageStatus.SENT] == 30
-        assert result.outcomes[MessageStatus.SKIPPED] == 30 - launcher.settings.page_size
+        assert result.detailed_costs.total_cost_micros <= 21_000
+
+    async def test_a_cost_limit_that_not_even_the_plan_fits_in_sends_nothing(self, launcher: Launcher) -> None:
+        _, handle = await launcher.campaign(3, maxCost="0.000001", brief=f"Nobody has planned this: {uuid4()}")
+        result = await handle.result()
+        assert (result.reason, result.detailed_costs.total_cost_micros) == ("cost_limit_exceeded", 0)
+        assert result.outcomes == {MessageStatus.SKIPPED: 3}
 
     async def test_a_campaign_whose_messages_vanish_is_never_called_completed(self, launcher: Launcher) -> None:
         with launcher.env.auto_time_skipping_disabled():

@@ -1,0 +1,180 @@
+"""From an answer to a message: rules, disclosure, similarity and moderation decide whether a person has to look."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from temporalio import activity
+
+from activities.ladder import Answered, Ladder, Question
+from domain.campaign import CampaignRecord
+from domain.compliance import ComplianceReport, check
+from domain.compliance_disclosure import disclosed
+from domain.delivery import Message, MessageOrigin, MessageStatus, message_id
+from domain.errors import CostLimitExceeded, ProviderError
+from domain.experiment import ArmObservation, Metric
+from domain.moderation import moderated
+from domain.ports import LanguageModel, Prompts, SimilarityLog
+from domain.prompt import read_judgement
+from domain.provider import IntentType, ModerationAnswer, RecipientProfile
+from domain.quality import combined, quality_score
+from domain.review import AWAITING_REVIEW, MANUAL_REVIEW, needs_review
+from domain.similarity import fingerprint
+
+GENERAL_TEXT = "general_text"
+CACHE = "cache"
+"""In place of the provider of a text that was paid for before."""
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A text for one recipient. ``why``: the reason for a general one."""
+
+    recipient: RecipientProfile
+    text: str
+    origin: MessageOrigin
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a message belongs."""
+
+    record: CampaignRecord
+    account_id: str
+    page: int
+
+
+class Inspection:
+    """Looks at texts before they become messages. ``moderator``: ``None`` when no provider is to be asked."""
+
+    def __init__(
+        self, similarity: SimilarityLog, prompts: Prompts, moderator: LanguageModel | None, *, judged: bool
+    ) -> None:
+        self._similarity = similarity
+        self._prompts = prompts
+        self._moderator = moderator
+        self._judged = judged
+
+    async def messages(self, place: Place, texts: Sequence[Text], ladder: Ladder) -> list[Message]:
+        """Drafted, approved or skipped, with their scores."""
+        if not texts:
+            return []
+        record = place.record
+        said = [disclosed(each.text, region=each.recipient.region, language=each.recipient.language) for each in texts]
+        ids = [message_id(record.campaign_id, place.account_id, each.recipient.recipient_id) for each in texts]
+        prints = {
+            str(each_id): fingerprint(text, each.recipient.name)
+            for each_id, text, each in zip(ids, said, texts, strict=True)
+        }
+        alike, flags, judgements = await asyncio.gather(
+            self._similarity.compare(record.campaign_id, prints),
+            self.moderation(said),
+            asyncio.gather(*(self._judgement(record, text, ladder) for text in said)),
+        )
+        found = []
+        for each, each_id, text, flag, judged in zip(texts, ids, said, flags, judgements, strict=True):
+            report = check(text, region=each.recipient.region, alike=alike.get(str(each_id), 0))
+            quality = combined(quality_score(text, each.recipient.name), judged)
+            found.append(_message(place, each, text, report if flag is None else moderated(report, flag), quality))
+        await self._observe(found, ladder)
+        return found
+
+    async def moderation(self, texts: Sequence[str]) -> Sequence[ModerationAnswer | None]:
+        """The provider's opinion of each text; ``None`` where there is none: our own rules stand by themselves."""
+        if self._moderator is None:
+            return [None] * len(texts)
+        try:
+            return await self._moderator.moderate(texts)
+        except ProviderError as error:
+            activity.logger.warning("provider.moderation_failed", extra={"fault": str(error.fault)})
+            return [None] * len(texts)
+
+    async def _judgement(self, record: CampaignRecord, text: str, ladder: Ladder) -> float | None:
+        if not self._judged:
+            return None
+        prompt = self._prompts.judge(text=text, brief=record.brief)
+        question = Question(
+            IntentType.CONTENT_VALIDATION, "judge", record.campaign_id, lambda _: prompt, read_judgement, key=text
+        )
+        try:
+            return (await ladder.ask(question)).value
+        except (ProviderError, CostLimitExceeded):
+            return None
+
+    async def _observe(self, messages: Sequence[Message], ladder: Ladder) -> None:
+        for message in messages:
+            origin = message.origin
+            if origin is None or not origin.experiment or not origin.arm or message.compliance is None:
+                continue
+            await ladder.ports.experiments.observe(
+                ArmObservation(
+                    observation_id=f"{message.message_id}/draft",
+                    experiment=origin.experiment,
+                    arm=origin.arm,
+                    values={Metric.QUALITY: message.quality, Metric.COMPLIANCE: message.compliance.score},
+                )
+            )
+
+
+def by_model(recipient: RecipientProfile, text: str, answer: Answered[Mapping[str, str]]) -> Text:
+    """A text that a model wrote for this recipient."""
+    origin = MessageOrigin(
+        provider=answer.target.provider,
+        model=answer.target.price_name,
+        prompt_version=answer.prompt_version,
+        experiment=answer.experiment,
+        arm=answer.arm,
+    )
+    return Text(recipient, text, origin)
+
+
+def general(recipient: RecipientProfile, text: str, why: str) -> Text:
+    """The plan's text for anybody: paid for with the plan, so it costs nothing more."""
+    return Text(recipient, text, MessageOrigin(provider=CACHE, model="", prompt_version="", cached=True), why)
+
+
+def without_text(place: Place, recipient: RecipientProfile, why: str) -> Message:
+    """Nobody could write it: a person does, or rejects it."""
+    return _blank(place, recipient, MessageStatus.DRAFTED, f"{MANUAL_REVIEW}:{why}")
+
+
+def skipped(place: Place, recipient: RecipientProfile, why: str) -> Message:
+    """Not written and not to be written."""
+    return _blank(place, recipient, MessageStatus.SKIPPED, why)
+
+
+def _message(place: Place, text: Text, said: str, report: ComplianceReport, quality: float) -> Message:
+    origin, level = text.origin, place.record.compliance_level
+    status, reason = MessageStatus.APPROVED, f"{GENERAL_TEXT}:{text.why}" if text.why else ""
+    if report.blocked:
+        status, reason = MessageStatus.SKIPPED, _rules(report)
+    elif needs_review(level, report):
+        status, reason = MessageStatus.DRAFTED, reason or AWAITING_REVIEW
+    else:
+        origin = origin.model_copy(update={"approved_by": f"policy:{level}", "approved_at": datetime.now(UTC)})
+    return _blank(place, text.recipient, status, reason).model_copy(
+        update={"text": said, "origin": origin, "compliance": report, "quality": quality}
+    )
+
+
+def _blank(place: Place, recipient: RecipientProfile, status: MessageStatus, reason: str) -> Message:
+    record = place.record
+    return Message(
+        message_id=message_id(record.campaign_id, place.account_id, recipient.recipient_id),
+        campaign_id=record.campaign_id,
+        owner=record.owner,
+        account_id=place.account_id,
+        recipient_id=recipient.recipient_id,
+        page=place.page,
+        message_type=record.message_type,
+        status=status,
+        reason=reason,
+        expires_at=record.delivery.times.expires_at,
+        updated_at=datetime.now(UTC),
+    )
+
+
+def _rules(report: ComplianceReport) -> str:
+    return "compliance_violation:" + ",".join(violation.rule_id for violation in report.violations)

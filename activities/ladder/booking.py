@@ -1,0 +1,99 @@
+"""The money side of a call: which budgets pay, what it may cost, the entry in the ledger, alerts about it."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from uuid import UUID
+
+from temporalio import activity
+
+from activities.ladder.ports import LadderPorts
+from domain.alert import Alert, AlertKind, Severity
+from domain.budget import Budget, budgets, exhausted_alert, unknown_price_alert
+from domain.campaign import CampaignRecord
+from domain.cost import CostEntry, Usage
+from domain.errors import CostLimitExceeded, DependencyUnavailable
+from domain.prompt import Prompt
+from domain.routing import Target
+
+
+class Booking:
+    """Books the calls of one request. Money is reserved before a call and committed after its entry is written."""
+
+    def __init__(self, record: CampaignRecord, ports: LadderPorts) -> None:
+        self._record = record
+        self._ports = ports
+
+    async def reserve(self, operation: UUID, prompt: Prompt, target: Target, now: datetime) -> tuple[Budget, ...]:
+        """Set aside the most that a call can cost; the budgets that pay. Raises ``CostLimitExceeded``."""
+        price = self._ports.prices.price(target.provider, target.price_name)
+        asked = self._ports.tokens.of_prompt(prompt, target.price_name)
+        charged = await self._charged_to(now)
+        await self._ports.budgets.reserve(operation, charged, price.most(asked, prompt.max_output_tokens))
+        return charged
+
+    async def refund(self, operation: UUID, charged: Sequence[Budget]) -> None:
+        """Nothing was billed."""
+        try:
+            await self._ports.budgets.refund(operation, charged)
+        except DependencyUnavailable:
+            activity.logger.warning("a reservation could not be given back; it runs out by itself")
+
+    async def book(
+        self,
+        purpose: str,
+        target: Target,
+        operation: UUID,
+        usage: Usage,
+        *,
+        usable: bool,
+        charged: Sequence[Budget] = (),
+        at: datetime | None = None,
+    ) -> int:
+        """Write the entry, once, then commit it to the budgets; the cost in µ$."""
+        now = at or datetime.now(UTC)
+        price = self._ports.prices.price(target.provider, target.price_name)
+        if price.unknown:
+            await self._ports.alerts.raise_alert(unknown_price_alert(target.provider, target.price_name, now))
+        entry = CostEntry(
+            operation_id=operation,
+            campaign_id=self._record.campaign_id,
+            owner=self._record.owner,
+            provider=target.provider,
+            model=target.price_name,
+            purpose=purpose,
+            usage=usage,
+            cost_micros=price.micros(usage),
+            price_version=price.version,
+            at=now,
+            usable=usable,
+        )
+        await self._ports.costs.record(entry)
+        try:
+            await self._ports.budgets.commit(operation, charged or await self._charged_to(now), entry.cost_micros)
+        except DependencyUnavailable:
+            # The ledger has it; the reservation runs out, and its budgets are then read from the ledger again.
+            activity.logger.warning("a cost could not be committed to its budgets")
+        return entry.cost_micros
+
+    async def budget_alert(self, short: CostLimitExceeded) -> None:
+        """A caller's own limit is no news to anybody; the installation's are."""
+        now = datetime.now(UTC)
+        found = exhausted_alert(await self._charged_to(now), short, now)
+        if found is not None:
+            await self._ports.alerts.raise_alert(found)
+
+    async def alert(self, kind: AlertKind, subject: str, severity: Severity, now: datetime) -> None:
+        """Once a day for one subject."""
+        await self._ports.alerts.raise_alert(
+            Alert(alert_id=f"{kind}-{subject}-{now:%Y-%m-%d}", kind=kind, severity=severity, at=now, detail=subject)
+        )
+
+    async def _charged_to(self, now: datetime) -> tuple[Budget, ...]:
+        record = self._record
+        return budgets(
+            await self._ports.budget_store.caps(record.owner),
+            owner=record.owner,
+            campaign_id=record.campaign_id,
+            max_cost_micros=record.max_cost_micros,
+            now=now,
+        )

@@ -1,0 +1,233 @@
+"""One question's way down the rungs, and the rule of each class of error."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from random import random
+from time import monotonic
+from typing import TYPE_CHECKING, Generic, TypeVar
+from uuid import UUID
+
+from temporalio import activity
+
+from activities.ladder.booking import Booking
+from activities.ladder.ports import Answered, Question
+from domain.alert import AlertKind, Severity
+from domain.breaker import Admission
+from domain.budget import Budget
+from domain.cost import Usage
+from domain.errors import CostLimitExceeded, HuntazeError, ProviderError, ProviderFault
+from domain.experiment import ArmObservation, Metric
+from domain.progress import Tally
+from domain.prompt import ProviderCall, Variant
+from domain.provider import FallbackReason
+from domain.routing import Candidate, Decision, RouteReason, Target, route_taken
+
+if TYPE_CHECKING:
+    from activities.ladder.ladder import Ladder
+
+R = TypeVar("R")
+
+RETRIES = 1
+"""Repetitions of one model after a throttled or transient failure, before the next one is asked."""
+BACKOFF_S = 0.5
+"""The longest wait before the first repetition; full jitter."""
+LONGEST_WAIT_S = 2.0
+"""A provider that asks for a longer wait than this is left for the next one."""
+
+_TRIPS = frozenset({ProviderFault.THROTTLED, ProviderFault.TRANSIENT, ProviderFault.TIMEOUT, ProviderFault.AUTH})
+"""Outages. A refusal on policy and a bad request say nothing about the provider's health."""
+
+_REWORDED: Mapping[ProviderFault, tuple[Variant, str]] = {
+    ProviderFault.CONTENT_POLICY: (Variant.SAFE, "rewrite"),
+    ProviderFault.MALFORMED_OUTPUT: (Variant.REPAIR, "repair"),
+    ProviderFault.CONTEXT_LENGTH: (Variant.SHORT, "shorten"),
+}
+_SHOPPED = _TRIPS | {ProviderFault.MALFORMED_OUTPUT}
+"""After these another provider may be asked. A refusal on policy is never shopped around."""
+
+
+class Descent(Generic[R]):
+    """One question's way down; ``until`` is its deadline on the monotonic clock (s)."""
+
+    def __init__(
+        self, ladder: "Ladder", booking: Booking, question: Question[R], decision: Decision, until: float
+    ) -> None:
+        self._ladder = ladder
+        self._booking = booking
+        self._ports = ladder.ports
+        self._question = question
+        self._decision = decision
+        self._until = until
+        self._failure: ProviderError | None = None
+
+    async def run(self) -> Answered[R]:
+        """The models of the route, then the cheaper ones if it was money that was missing."""
+        try:
+            answer = await self._first_of(self._decision.candidates)
+        except CostLimitExceeded as short:
+            target = self._decision.candidates[0].target
+            cheaper = self._decision.cheaper
+            self._ladder.step(
+                self._question, target, cheaper[0].target.key if cheaper else "none", FallbackReason.BUDGET
+            )
+            await self._booking.budget_alert(short)
+            answer = await self._first_of(cheaper) if cheaper else None
+            if answer is None and self._failure is None:
+                raise
+        if answer is None:
+            raise self._failure or ProviderError("no model may be asked", fault=ProviderFault.TRANSIENT)
+        return answer
+
+    async def _first_of(self, candidates: Sequence[Candidate]) -> Answered[R] | None:
+        for position, candidate in enumerate(candidates):
+            following = candidates[position + 1].target.key if position + 1 < len(candidates) else "none"
+            answer = await self._from(candidate, following)
+            if answer is not None:
+                return answer
+        return None
+
+    async def _from(self, candidate: Candidate, following: str) -> Answered[R] | None:
+        """One model's answer; ``None``: the next one may be asked. Raises what must not be shopped around."""
+        target, variant, repeated = candidate.target, Variant.USUAL, 0
+        while True:
+            if monotonic() >= self._until:
+                self._note(ProviderError("the deadline has passed", fault=ProviderFault.TIMEOUT))
+                self._ladder.step(self._question, target, following, FallbackReason.DEADLINE)
+                return None
+            admission = await self._ports.breaker.admit(target.key)
+            self._ladder.metrics.admitted(target.key, admission)
+            if not admission.allowed:
+                self._note(_rejected(target, admission))
+                self._ladder.step(self._question, target, following, FallbackReason.BREAKER_OPEN)
+                return None
+            try:
+                return await self._call(candidate, variant, admission)
+            except ProviderError as error:
+                self._failure = error
+            fault = self._failure.fault
+            wording = _REWORDED.get(fault)
+            if wording is not None and variant is Variant.USUAL:
+                variant = wording[0]
+                self._ladder.step(self._question, target, wording[1], fault)
+                continue
+            wait_s = _wait_before_repeating(self._failure, repeated, self._until - monotonic())
+            if wait_s is not None:
+                repeated += 1
+                await asyncio.sleep(wait_s)
+                continue
+            if fault not in _SHOPPED:
+                self._ladder.step(self._question, target, "none", fault)
+                raise self._failure
+            self._ladder.step(self._question, target, following, fault)
+            return None
+
+    async def _call(self, candidate: Candidate, variant: Variant, admission: Admission) -> Answered[R]:
+        """Reserve, call, book: an answer that can't be read was paid for as well."""
+        ladder, ports, question, target = self._ladder, self._ports, self._question, candidate.target
+        prompt = question.prompt(variant)
+        operation = ladder.next_operation(question, target)
+        now = datetime.now(UTC)
+        try:
+            charged = await self._booking.reserve(operation, prompt, target, now)
+        except BaseException:
+            # Whoever holds the probe must say what became of it.
+            if admission.probe:
+                await ports.breaker.failed(target.key, admission)
+            raise
+        call = ProviderCall(
+            operation_id=operation,
+            step_id=ladder.step_id(question),
+            campaign_id=ladder.campaign_id,
+            timeout_s=max(0.1, min(ports.call_timeout_s, self._until - monotonic())),
+        )
+        started = monotonic()
+        try:
+            completion = await ports.models[target.key].complete(prompt, call)
+        except ProviderError as error:
+            await self._account_for(error, candidate, operation, charged, admission, now)
+            raise
+        except BaseException:
+            if admission.probe:
+                await ports.breaker.failed(target.key, admission)
+            raise
+        if admission.probe:
+            await ports.breaker.succeeded(target.key, admission)
+        try:
+            value, malformed = question.read(completion.content), None
+        except ProviderError as error:
+            value, malformed = None, error
+        cost = await self._booking.book(
+            question.purpose, target, operation, completion.usage, usable=malformed is None, charged=charged, at=now
+        )
+        if value is None:
+            assert malformed is not None  # noqa: S101 - one of the two is set
+            raise malformed
+        latency_ms = (monotonic() - started) * 1000
+        route = route_taken(self._decision, candidate)
+        if candidate.reason is RouteReason.EXPERIMENT:
+            await self._observe(operation, cost, latency_ms)
+        ladder.metrics.answered(route, latency_ms)
+        ladder.tally += Tally(providers=(target.provider,), routes=(route,))
+        return Answered(value, target, prompt.version, route.experiment, route.arm)
+
+    async def _account_for(
+        self,
+        error: ProviderError,
+        candidate: Candidate,
+        operation: UUID,
+        charged: Sequence[Budget],
+        admission: Admission,
+        now: datetime,
+    ) -> None:
+        """Book or give back what a failed call took, and tell the breaker."""
+        target = candidate.target
+        if error.fault in _TRIPS:
+            await self._ports.breaker.failed(target.key, admission)
+        elif admission.probe:
+            await self._ports.breaker.succeeded(target.key, admission)
+        if error.fault is ProviderFault.AUTH:
+            await self._booking.alert(AlertKind.PROVIDER_AUTH, target.key, Severity.CRITICAL, now)
+        if error.billed_tokens is not None:
+            usage = Usage.of(error.billed_tokens)
+            await self._booking.book(
+                self._question.purpose, target, operation, usage, usable=False, charged=charged, at=now
+            )
+        elif error.billing_unknown:
+            # The reservation stays until it runs out: the provider may charge for an answer that nobody got.
+            self._ladder.tally += Tally(unresolved=1)
+        else:
+            await self._booking.refund(operation, charged)
+
+    def _note(self, error: ProviderError) -> None:
+        self._failure = self._failure or error
+
+    async def _observe(self, operation: UUID, cost_micros: int, latency_ms: float) -> None:
+        observation = ArmObservation(
+            observation_id=str(operation),
+            experiment=self._decision.experiment,
+            arm=self._decision.arm,
+            values={Metric.COST_MICROS: cost_micros, Metric.LATENCY_MS: latency_ms},
+        )
+        try:
+            await self._ports.experiments.observe(observation)
+        except HuntazeError:
+            # The answer is paid for: one observation less is the smaller loss.
+            activity.logger.warning("an observation of an experiment is lost", exc_info=True)
+
+
+def _rejected(target: Target, admission: Admission) -> ProviderError:
+    return ProviderError(
+        f"the breaker of {target.key} is open",
+        fault=ProviderFault.TRANSIENT,
+        retry_after_s=admission.retry_after_ms / 1000,
+    )
+
+
+def _wait_before_repeating(error: ProviderError, repeated: int, left_s: float) -> float | None:
+    """Seconds with full jitter; ``None``: this model is not asked again."""
+    if repeated >= RETRIES or error.fault not in {ProviderFault.THROTTLED, ProviderFault.TRANSIENT}:
+        return None
+    wait_s = BACKOFF_S * 2**repeated * random()
+    wait_s = max(wait_s, error.retry_after_s or 0.0)
+    return wait_s if wait_s <= min(LONGEST_WAIT_S, left_s) else None

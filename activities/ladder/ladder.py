@@ -1,0 +1,129 @@
+"""The way of one request through the providers.
+
+Rungs: the policy's models in order, each with a retry and at most one other wording (tamer, stricter, shorter); when
+money is short a cheaper model. What is below (cached text, a person) is for the caller, who knows whom a text is for.
+Each step down is remembered with its reason. One deadline bounds the whole chain.
+
+An answer is bought at most once: an attempt after a crash first asks the providers what they keep of the step.
+"""
+
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from itertools import count
+from time import monotonic
+from typing import TypeVar
+from uuid import UUID
+
+from temporalio import activity
+
+from activities.ladder.booking import Booking
+from activities.ladder.descent import Descent
+from activities.ladder.metrics import LadderMetrics
+from activities.ladder.ports import Answered, LadderPorts, Question
+from domain.campaign import CampaignRecord, OnBudget
+from domain.cost import operation_id
+from domain.errors import ProviderError, ProviderFault
+from domain.progress import Tally
+from domain.prompt import KeptAnswer, Variant
+from domain.provider import FallbackReason, FallbackStep
+from domain.routing import Decision, Target, decide
+
+R = TypeVar("R")
+
+
+class Ladder:
+    """Asks for one request (or one page); ``tally`` is what happened on the way.
+
+    ``attempt``: from 2 on, an earlier attempt may have bought answers that never arrived. ``run`` tells one execution
+    of the activity from every other.
+    """
+
+    def __init__(self, record: CampaignRecord, ports: LadderPorts, tally: Tally, *, attempt: int, run: str) -> None:
+        self._record = record
+        self._ports = ports
+        self._attempt = attempt
+        self._run = run
+        self._numbers: Iterator[int] = count()
+        self._booking = Booking(record, ports)
+        # What an attempt before this one began may have been charged without an entry.
+        self.tally = tally if attempt == 1 else tally + Tally(unresolved=1)
+
+    @property
+    def ports(self) -> LadderPorts:
+        """What it works with."""
+        return self._ports
+
+    @cached_property
+    def metrics(self) -> LadderMetrics:
+        """The activity's instruments."""
+        return LadderMetrics()
+
+    @property
+    def campaign_id(self) -> str:
+        """Whose way it is."""
+        return self._record.campaign_id
+
+    async def ask(self, question: Question[R]) -> Answered[R]:
+        """The first usable answer.
+
+        Raises the last ``ProviderError`` when nobody has one, ``CostLimitExceeded`` when no budget has enough left.
+        """
+        until = monotonic() + self._ports.deadline_s
+        decision = decide(
+            self._ports.routing, question.intent, preferred=self._record.preferred_provider, unit=question.unit
+        )
+        if self._record.on_budget is OnBudget.STOP:
+            decision = decision.model_copy(update={"cheaper": ()})
+        if self._attempt > 1:
+            kept = await self._bought_before(question, decision)
+            if kept is not None:
+                return kept
+        return await Descent(self, self._booking, question, decision, until).run()
+
+    def step_id(self, question: Question[R]) -> UUID:
+        """The same for every attempt."""
+        return operation_id(self._record.campaign_id, question.purpose, question.key)
+
+    def next_operation(self, question: Question[R], target: Target) -> UUID:
+        """A purchase of its own for every call."""
+        number = str(next(self._numbers))
+        return operation_id(str(self.step_id(question)), target.key, self._run, str(self._attempt), number)
+
+    def step(self, question: Question[R], target: Target, to: str, reason: ProviderFault | FallbackReason) -> None:
+        """Remember one step down."""
+        taken = FallbackStep(
+            from_provider=target.provider, model=target.model, to=to, reason=reason, purpose=question.purpose
+        )
+        self.tally += Tally(fallbacks=(taken,), fallback_count=1)
+        self.metrics.stepped(taken)
+        activity.logger.info(
+            "provider.fallback", extra={"from": target.key, "to": to, "reason": str(reason), "purpose": taken.purpose}
+        )
+
+    async def _bought_before(self, question: Question[R], decision: Decision) -> Answered[R] | None:
+        """The first readable answer that an earlier attempt paid for; all of them are booked, once."""
+        found: Answered[R] | None = None
+        for candidate in (*decision.candidates, *decision.cheaper):
+            target = candidate.target
+            for kept in await self._kept(target, self.step_id(question)):
+                answer = _read_again(question, target, kept)
+                await self._booking.book(
+                    question.purpose, target, kept.operation_id, kept.usage, usable=answer is not None
+                )
+                found = found or answer
+        return found
+
+    async def _kept(self, target: Target, step_id: UUID) -> Sequence[KeptAnswer]:
+        try:
+            return await self._ports.models[target.key].kept_of_step(step_id)
+        except ProviderError:
+            # What was paid there is found when the campaign's calls are compared with the ledger at its end.
+            return ()
+
+
+def _read_again(question: Question[R], target: Target, kept: KeptAnswer) -> Answered[R] | None:
+    try:
+        value = question.read(kept.content)
+    except ProviderError:
+        return None
+    return Answered(value, target, question.prompt(Variant.USUAL).version)

@@ -1,0 +1,225 @@
+"""The drafting of one page: bounded concurrency, what is bought is stored, and nobody on it is forgotten."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from pydantic import Field
+
+from activities.draft import CACHE, Inspection, Place, Text, by_model, general, skipped, without_text
+from activities.ladder import Answered, Ladder, LadderPorts, Question
+from domain.campaign import CampaignRecord, OnBudget
+from domain.delivery import Message, message_id
+from domain.errors import CostLimitExceeded, ProviderError, ProviderFault
+from domain.model import AccountId, Model
+from domain.ports import CampaignStore, MessageStore, Prompts, ResponseCache
+from domain.progress import Tally
+from domain.prompt import read_batch
+from domain.provider import (
+    ContentPlan,
+    FallbackReason,
+    FallbackStep,
+    IntentType,
+    Provider,
+    RecipientProfile,
+    WritingTask,
+)
+from domain.routing import decide
+
+MAX_WRITING_ROUNDS = 2
+"""Recipients that the model forgot are asked for once more, then a person writes to them."""
+
+OUTAGE = frozenset(
+    {
+        ProviderFault.THROTTLED,
+        ProviderFault.TRANSIENT,
+        ProviderFault.TIMEOUT,
+        ProviderFault.AUTH,
+        ProviderFault.MALFORMED_OUTPUT,
+    }
+)
+"""What passes by itself, sooner or later."""
+
+
+class DraftPage(Model):
+    """Write the messages of one page."""
+
+    campaign_id: str
+    account_id: AccountId
+    page: int = Field(ge=0)
+
+
+@dataclass(frozen=True, slots=True)
+class GenerationPorts:
+    """What writing needs. ``patience_s``: how long a page waits for providers before fans get general texts."""
+
+    campaigns: CampaignStore
+    messages: MessageStore
+    prompts: Prompts
+    cache: ResponseCache
+    ladder: LadderPorts
+    inspection: Inspection
+    messages_per_call: int
+    concurrency: int
+    patience_s: float
+
+
+class Page:
+    """The drafting of one page: bounded concurrency, results stored call by call."""
+
+    def __init__(
+        self,
+        ports: GenerationPorts,
+        record: CampaignRecord,
+        plan: ContentPlan,
+        request: DraftPage,
+        ladder: Ladder,
+        *,
+        patient: bool,
+    ) -> None:
+        self._ports = ports
+        self._record = record
+        self._plan = plan
+        self._request = request
+        self._ladder = ladder
+        self._patient = patient
+        self._place = Place(record, request.account_id, request.page)
+        self._stop = asyncio.Event()
+        self.stopped = ""
+
+    def stop(self) -> None:
+        """Begin no further call."""
+        self._stop.set()
+
+    async def stored(self) -> list[Message]:
+        """What the store has of the page."""
+        recipients = await self._recipients()
+        ids = [message_id(self._record.campaign_id, self._request.account_id, each.recipient_id) for each in recipients]
+        return list((await self._ports.messages.get_many(self._record.campaign_id, ids)).values())
+
+    async def draft(self) -> None:
+        """Everything that is missing. Every group is tried before the first failure is raised."""
+        known = {message.recipient_id for message in await self.stored()}
+        limit = asyncio.Semaphore(self._ports.concurrency)
+
+        async def write(name: str, group: Sequence[RecipientProfile]) -> None:
+            missing = [recipient for recipient in group if recipient.recipient_id not in known]
+            async with limit:
+                if missing and not self._stop.is_set():
+                    await self._ports.messages.create_many(await self._write(name, missing))
+
+        groups = self._groups(await self._recipients())
+        outcomes = await asyncio.gather(
+            *(write(str(number), group) for number, group in enumerate(groups)), return_exceptions=True
+        )
+        for outcome in outcomes:
+            if isinstance(outcome, BaseException):
+                raise outcome
+
+    async def _recipients(self) -> Sequence[RecipientProfile]:
+        request = self._request
+        page = await self._ports.campaigns.audience_page(request.campaign_id, request.account_id, request.page)
+        return page.recipients
+
+    def _groups(self, recipients: Sequence[RecipientProfile]) -> list[Sequence[RecipientProfile]]:
+        """The same for every attempt, so that what one bought the next one finds; each for one model."""
+        by_model: dict[str, list[RecipientProfile]] = {}
+        for recipient in recipients:
+            decision = decide(
+                self._ports.ladder.routing,
+                IntentType.MESSAGE_GENERATION,
+                preferred=self._record.preferred_provider,
+                unit=recipient.recipient_id,
+            )
+            by_model.setdefault(f"{decision.arm}/{decision.candidates[0].target.key}", []).append(recipient)
+        size = self._ports.messages_per_call
+        return [group[start : start + size] for group in by_model.values() for start in range(0, len(group), size)]
+
+    async def _write(self, name: str, group: Sequence[RecipientProfile]) -> list[Message]:
+        """A message for each recipient, whatever it takes; raises only what may pass while there is patience."""
+        texts: list[Text] = []
+        left = list(group)
+        for number in range(MAX_WRITING_ROUNDS):
+            if not left:
+                break
+            try:
+                answer = await self._ask(f"{name}/{number}", left)
+            except CostLimitExceeded as error:
+                return await self._finished(texts, self._without_money(left, error))
+            except ProviderError as error:
+                if error.fault is ProviderFault.CONTEXT_LENGTH and len(left) > 1:
+                    half = len(left) // 2
+                    return [
+                        *await self._finished(texts, ([], [])),
+                        *await self._write(f"{name}a", left[:half]),
+                        *await self._write(f"{name}b", left[half:]),
+                    ]
+                if error.fault in OUTAGE and self._patient:
+                    await self._ports.messages.create_many(await self._finished(texts, ([], [])))
+                    raise
+                return await self._finished(texts, self._without_model(left, error))
+            texts += (by_model(who, answer.value[who.recipient_id], answer) for who in left if _has(answer, who))
+            left = [who for who in left if not _has(answer, who)]
+        forgotten = [without_text(self._place, who, str(ProviderFault.MALFORMED_OUTPUT)) for who in left]
+        return await self._finished(texts, ([], forgotten))
+
+    async def _ask(self, name: str, group: Sequence[RecipientProfile]) -> Answered[Mapping[str, str]]:
+        task = WritingTask(
+            brief=self._record.brief,
+            message_type=self._record.message_type,
+            plan=self._plan,
+            recipients=tuple(group),
+        )
+        purpose = f"write/{self._request.account_id}/{self._request.page}"
+        return await self._ladder.ask(writing(self._ports.prompts, task, purpose, group[0].recipient_id, name))
+
+    async def _finished(self, texts: Sequence[Text], rest: tuple[Sequence[Text], Sequence[Message]]) -> list[Message]:
+        more, messages = rest
+        return [
+            *await self._ports.inspection.messages(self._place, [*texts, *more], self._ladder),
+            *messages,
+        ]
+
+    def _without_money(
+        self, left: Sequence[RecipientProfile], error: CostLimitExceeded
+    ) -> tuple[Sequence[Text], Sequence[Message]]:
+        if self._record.on_budget is OnBudget.STOP:
+            self.stopped = str(error.error_type)
+            self.stop()
+            return [], [skipped(self._place, who, self.stopped) for who in left]
+        return self._general(left, error, f"budget:{error.scope}")
+
+    def _without_model(
+        self, left: Sequence[RecipientProfile], error: ProviderError
+    ) -> tuple[Sequence[Text], Sequence[Message]]:
+        """Outages end with a general text; what is about the content goes to a person."""
+        if error.fault in OUTAGE:
+            return self._general(left, error, str(error.fault))
+        return [], [without_text(self._place, who, str(error.fault)) for who in left]
+
+    def _general(
+        self, left: Sequence[RecipientProfile], error: ProviderError | CostLimitExceeded, why: str
+    ) -> tuple[Sequence[Text], Sequence[Message]]:
+        texts = [(who, self._plan.general_text(who.language)) for who in left]
+        found = [general(who, text, why) for who, text in texts if text]
+        if found:
+            purpose = f"write/{self._request.account_id}/{self._request.page}"
+            self._ladder.tally += to_cache(error, purpose) + Tally(cached=len(found))
+        return found, [without_text(self._place, who, why) for who, text in texts if not text]
+
+
+def writing(prompts: Prompts, task: WritingTask, purpose: str, unit: str, key: str) -> Question[Mapping[str, str]]:
+    return Question(
+        IntentType.MESSAGE_GENERATION, purpose, unit, lambda variant: prompts.write(task, variant), read_batch, key
+    )
+
+
+def _has(answer: Answered[Mapping[str, str]], recipient: RecipientProfile) -> bool:
+    return bool(answer.value.get(recipient.recipient_id))
+
+
+def to_cache(error: ProviderError | CostLimitExceeded, purpose: str) -> Tally:
+    """The step from the models to what was paid for before."""
+    reason = error.fault if isinstance(error, ProviderError) else FallbackReason.BUDGET
+    step = FallbackStep(from_provider=Provider.OPENAI, to=CACHE, reason=reason, purpose=purpose)
+    return Tally(fallbacks=(step,), fallback_count=1)

@@ -1,0 +1,188 @@
+"""What a person decides about drafts, on its way to the workflow: checked against what waits, then signalled."""
+
+from collections.abc import Iterable, Mapping
+from uuid import UUID
+
+import structlog
+
+from adapters.bootstrap import Ports
+from api.background import Background
+from api.direct import require_unblocked
+from api.engine import Engine, EngineUnavailable, NotRunning
+from api.fields import FieldError
+from api.refusals import Refusal
+from api.routes.campaign import require_steerable
+from domain.campaign import CampaignRecord
+from domain.compliance import check
+from domain.delivery import Message, MessageReview, MessageStatus
+from domain.errors import Conflict, NotFound
+from domain.progress import CampaignProgress
+from domain.quality import quality_score
+from domain.review import (
+    MAX_EDITS,
+    EditRequest,
+    PageKey,
+    ReviewDecision,
+    ReviewRequest,
+    Verdict,
+    WaitingPage,
+    edited,
+    is_approvable,
+)
+from workflows.campaign import CampaignWorkflow
+
+_SIGNALS = {Verdict.APPROVE: CampaignWorkflow.approve, Verdict.REJECT: CampaignWorkflow.reject}
+_log = structlog.get_logger()
+
+
+async def decide(
+    record: CampaignRecord, verdict: Verdict, body: ReviewRequest, user_id: str, ports: Ports, engine: Engine
+) -> None:
+    """Hand a decision to the campaign; raises ``Conflict`` with the fields that are about nothing that waits."""
+    require_steerable(record)
+    if body.messages:
+        pages = await _pages_of(record, verdict, body.messages, ports)
+    else:
+        pages = body.pages
+        _require_waiting(verdict, body, await engine.progress(record))
+    decision = ReviewDecision(
+        pages=pages, messages=body.messages, scope=body.scope, decided_by=user_id, comment=body.comment
+    )
+    await engine.signal(record, _SIGNALS[verdict], decision)
+
+
+async def edit(
+    record: CampaignRecord, message_id: UUID, body: EditRequest, review: MessageReview, ports: Ports
+) -> Message:
+    """Give a draft a new text, if it still is one and nobody else was faster; repeating a successful edit is harmless.
+
+    Raises ``NotFound``, ``Conflict`` with what the message is now, and a refusal that names the rules that the new text
+    breaks. The recipient's region counts, as it does in the check right before a message is sent.
+    """
+    require_steerable(record)
+    message = await _message(record, message_id, ports)
+    if _is_done(message, body, review.decided_by):
+        return message
+    _require_editable(message, body)
+    audience = await ports.campaigns.audience_page(record.campaign_id, message.account_id, message.page)
+    recipient = next(each for each in audience.recipients if each.recipient_id == message.recipient_id)
+    report = check(body.text, region=recipient.region)
+    require_unblocked(report)
+    changed = edited(message, body, report, quality_score(body.text, recipient.name), review)
+    if not await ports.messages.edit(changed):
+        now = await _message(record, message_id, ports)
+        if _is_done(now, body, review.decided_by):
+            return now
+        _require_editable(now, body.model_copy(update={"revision": message.revision}))
+        raise Conflict("The draft was changed at this moment; read it again.")
+    return changed
+
+
+async def tell_changed(record: CampaignRecord, message: Message, engine: Engine, background: Background) -> None:
+    """Let the campaign read the page of a changed message again. What is stored holds whether it hears of it or not."""
+    page = PageKey(account_id=message.account_id, page=message.page)
+
+    async def tell() -> None:
+        try:
+            await engine.signal(record, CampaignWorkflow.page_changed, page)
+        except NotRunning:
+            _log.warning("review.nobody_to_tell", campaign_id=record.campaign_id)
+
+    try:
+        await tell()
+    except EngineUnavailable:
+        background.repeat(f"page_changed/{record.campaign_id}/{page.account_id}/{page.page}", tell)
+
+
+async def _pages_of(
+    record: CampaignRecord, verdict: Verdict, messages: Iterable[UUID], ports: Ports
+) -> tuple[PageKey, ...]:
+    """The pages of the messages, each once; raises ``Conflict`` for those that the verdict can't be about."""
+    wanted = list(messages)
+    stored = await ports.messages.get_many(record.campaign_id, wanted)
+    wrong = [
+        FieldError(field=f"messages[{index}]", message=problem)
+        for index, message_id in enumerate(wanted)
+        if (problem := _undecidable(stored.get(message_id), verdict))
+    ]
+    if wrong:
+        raise Refusal(
+            Conflict(f"{len(wrong)} of the messages can't be decided that way now; nothing was decided."), tuple(wrong)
+        )
+    pages = {PageKey(account_id=message.account_id, page=message.page): None for message in stored.values()}
+    return tuple(pages)
+
+
+def _undecidable(message: Message | None, verdict: Verdict) -> str:
+    if message is None:
+        return "the campaign has no such message; see its messages"
+    if message.status is not MessageStatus.DRAFTED:
+        return f"it is no draft that waits: {_told(message)}"
+    if verdict is Verdict.APPROVE and not is_approvable(message):
+        return "it has no text that may be sent; give it one with PUT …/text, or reject it"
+    return ""
+
+
+def _require_waiting(verdict: Verdict, body: ReviewRequest, progress: CampaignProgress | None) -> None:
+    """Raises ``Conflict`` where nothing waits for such a decision; nobody to ask means that anything may wait."""
+    if progress is None or body.scope == "campaign":
+        return
+    waiting = {(page.account_id, page.page): page for page in progress.pending_reviews}
+    if not body.pages and not waiting:
+        raise Conflict(
+            'Nothing waits for a decision now. Decide when progress.pendingReviews names pages, or send "scope": '
+            '"campaign" to decide about all pages to come as well.'
+        )
+    if not body.pages and not any(_undecided(page, verdict) == "" for page in waiting.values()):
+        raise Conflict("All drafts that wait lack a text that may be sent: edit them, or reject them.")
+    wrong = [
+        FieldError(field=f"pages[{index}]", message=f"page {key.page} of {key.account_id} {problem}")
+        for index, key in enumerate(body.pages)
+        if (problem := _undecided(waiting.get((key.account_id, key.page)), verdict))
+    ]
+    if wrong:
+        raise Refusal(
+            Conflict(f"{len(wrong)} of the pages do not wait for a decision; see progress.pendingReviews."),
+            tuple(wrong),
+        )
+
+
+def _undecided(page: WaitingPage | None, verdict: Verdict) -> str:
+    if page is None:
+        return "does not wait"
+    if verdict is Verdict.APPROVE and not page.awaiting:
+        return "has only drafts without a text that may be sent; edit them, or reject them"
+    return ""
+
+
+async def _message(record: CampaignRecord, message_id: UUID, ports: Ports) -> Message:
+    found: Mapping[UUID, Message] = await ports.messages.get_many(record.campaign_id, [message_id])
+    if message_id not in found:
+        raise NotFound("The campaign has no such message; see its messages.")
+    return found[message_id]
+
+
+def _is_done(message: Message, body: EditRequest, user_id: str) -> bool:
+    """Whether the same caller has made this very edit already: the answer to it got lost."""
+    if message.text != body.text or message.origin is None or message.origin.edited_by != user_id:
+        return False
+    waits = message.status is MessageStatus.DRAFTED and not body.approve
+    return waits or (body.approve and message.origin.approved_by == user_id)
+
+
+def _require_editable(message: Message, body: EditRequest) -> None:
+    if message.status is not MessageStatus.DRAFTED:
+        raise Conflict(f"Only a draft that waits for review can be edited; this one is {_told(message)}.")
+    if body.revision is not None and body.revision != message.revision:
+        by = message.origin.edited_by if message.origin else ""
+        raise Conflict(
+            f"It was edited meanwhile{f' by {by}' if by else ''}: it is at revision {message.revision}, not "
+            f"{body.revision}. Read it again before you replace it.",
+            field="revision",
+        )
+    if message.revision >= MAX_EDITS:
+        raise Conflict(f"It was edited {MAX_EDITS} times already; approve it as it is, or reject it.")
+
+
+def _told(message: Message) -> str:
+    return f"{message.status} ({message.reason})" if message.reason else str(message.status)

@@ -1,0 +1,191 @@
+"""``huntaze review``: what waits for a person, and the person's decisions about it, over HTTP."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from cli.calling import Api, AsJson, Token, call, show
+from cli.console import Complaint, stdout
+from cli.environment import DIRECTORY, Directory
+
+if TYPE_CHECKING:
+    from cli.client import ApiClient
+
+app = typer.Typer(
+    help="What waits for a person: read it, edit it, let it be sent or not.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+
+CAMPAIGNS = "/api/v2/campaigns"
+Campaign = Annotated[str, typer.Argument(metavar="CAMPAIGN", help="campaign id or workflow id")]
+Message = Annotated[str, typer.Argument(metavar="MESSAGE", help="message id, as list shows it")]
+Comment = Annotated[str, typer.Option(help="kept with the decision")]
+
+
+@app.command("list")
+def list_drafts(
+    campaign: Annotated[str | None, typer.Option(help="only this campaign's")] = None,
+    account: Annotated[str | None, typer.Option(help="only this account's")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=100)] = 50,
+    cursor: Annotated[str | None, typer.Option(help="continues an earlier list")] = None,
+    api: Api = None,
+    token: Token = None,
+    directory: Directory = DIRECTORY,
+    as_json: AsJson = False,
+) -> None:
+    """Drafts that wait, those that have waited longest first."""
+
+    async def ask(client: "ApiClient") -> Any:
+        return await client.get("/api/v2/reviews", campaignId=campaign, accountId=account, limit=limit, cursor=cursor)
+
+    show(call(ask, api, token, directory), as_json, _show_drafts)
+
+
+@app.command("show")
+def show_message(
+    campaign: Campaign,
+    message: Message,
+    api: Api = None,
+    token: Token = None,
+    directory: Directory = DIRECTORY,
+    as_json: AsJson = False,
+) -> None:
+    """One message: its text, what the rules say, the texts before it, who decided what."""
+    answer = call(lambda client: client.get(f"{CAMPAIGNS}/{campaign}/messages/{message}"), api, token, directory)
+    show(answer, as_json, _show_message)
+
+
+@app.command()
+def edit(
+    campaign: Campaign,
+    message: Message,
+    text: Annotated[str | None, typer.Option(help="the new text")] = None,
+    file: Annotated[Path | None, typer.Option(help="a file that holds the new text")] = None,
+    approve: Annotated[bool, typer.Option("--approve", help="and let it be sent")] = False,
+    revision: Annotated[int | None, typer.Option(min=0, help="refused if it was edited since this one")] = None,
+    comment: Comment = "",
+    api: Api = None,
+    token: Token = None,
+    directory: Directory = DIRECTORY,
+    as_json: AsJson = False,
+) -> None:
+    """Give a draft another text; the rules are run on it, and the text before it is kept."""
+    body = {
+        "text": _text_of(text, file),
+        "approve": approve,
+        "comment": comment,
+        **({} if revision is None else {"revision": revision}),
+    }
+    path = f"{CAMPAIGNS}/{campaign}/messages/{message}/text"
+    show(call(lambda client: client.put(path, body), api, token, directory), as_json, _show_message)
+
+
+def _deciding(verb: str, summary: str) -> None:
+    """``approve`` and ``reject`` differ in one word."""
+
+    def decide(
+        campaign: Campaign,
+        message: Annotated[list[str] | None, typer.Option(help="only this draft; may be given again")] = None,
+        all_to_come: Annotated[
+            bool, typer.Option("--all-to-come", help="also what this campaign drafts from now on")
+        ] = False,
+        comment: Comment = "",
+        api: Api = None,
+        token: Token = None,
+        directory: Directory = DIRECTORY,
+        as_json: AsJson = False,
+    ) -> None:
+        from cli.campaign_view import show_campaign
+
+        if message and all_to_come:
+            raise Complaint("--message and --all-to-come contradict each other", remedy="leave one of them out")
+        body: dict[str, Any] = {"comment": comment}
+        if message:
+            body["messages"] = message
+        if all_to_come:
+            body["scope"] = "campaign"
+        answer = call(lambda client: client.post(f"{CAMPAIGNS}/{campaign}/{verb}", body), api, token, directory)
+        if not as_json:
+            print(f"{verb}: accepted; it takes effect in a moment, what follows is the state before it")
+        show(answer, as_json, show_campaign)
+
+    app.command(verb, help=summary)(decide)
+
+
+_deciding("approve", "Let the drafts that wait now be sent, or those that are named.")
+_deciding("reject", "Never send the drafts that wait now, or those that are named.")
+
+
+def _text_of(text: str | None, file: Path | None) -> str:
+    """The text that was given in one of two ways."""
+    if (text is None) == (file is None):
+        raise Complaint("the new text is needed once", remedy="give --text or --file")
+    if text is not None:
+        return text
+    assert file is not None  # noqa: S101 - exactly one of the two is given
+    try:
+        return file.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise Complaint(f"{file} can't be read: {error}") from None
+
+
+def _show_drafts(page: dict[str, Any]) -> None:
+    from cli.table import Text, table_of
+
+    if not page["drafts"]:
+        print("nothing waits for review")
+        return
+    table = table_of("campaign", "message", "account", "recipient", "expires", "rules", "quality", "text")
+    for draft in page["drafts"]:
+        table.add_row(
+            draft["campaignId"],
+            draft["messageId"],
+            draft["accountId"],
+            draft["recipientId"],
+            draft["expiresAt"][:16].replace("T", " "),
+            _rules(draft),
+            f"{draft['quality']:.2f}",
+            Text(draft["text"] or f"(no text: {draft['reason']})"),
+        )
+    stdout().print(table)
+    print("then: huntaze review approve CAMPAIGN [--message MESSAGE], reject, or edit CAMPAIGN MESSAGE --text …")
+    if page["nextCursor"]:
+        print(f"there are more: --cursor {page['nextCursor']}")
+
+
+def _show_message(message: dict[str, Any]) -> None:
+    from cli.table import Text, table_of
+
+    why = f" ({message['reason']})" if message["reason"] else ""
+    print(f"message {message['messageId']}: {message['status']}{why}, revision {message['revision']}")
+    origin = message["origin"] or {}
+    facts = {
+        "account": message["accountId"],
+        "recipient": message["recipientId"],
+        "text": message["text"] or "(none)",
+        "rules": _rules(message),
+        "quality": f"{message['quality']:.2f}",
+        "written by": " ".join(
+            filter(None, (origin.get("provider"), origin.get("model"), origin.get("promptVersion")))
+        ),
+        "edited by": origin.get("editedBy", ""),
+        "approved by": origin.get("approvedBy", ""),
+        "decided by": (message["review"] or {}).get("decidedBy", ""),
+        "comment": (message["review"] or {}).get("comment", ""),
+        **{f"text {number}": each["text"] for number, each in enumerate(message["earlier"])},
+    }
+    table = table_of("what", "value")
+    for what, value in facts.items():
+        if value:
+            table.add_row(what, Text(value))
+    stdout().print(table)
+
+
+def _rules(message: dict[str, Any]) -> str:
+    report = message["compliance"]
+    if report is None:
+        return "not checked"
+    broken = ", ".join(violation["ruleId"] for violation in report["violations"])
+    return f"{report['score']:.2f}{f' {broken}' if broken else ''}"

@@ -1,0 +1,249 @@
+"""Which model is asked for what, in which order, and why: policy as data and one pure decision.
+
+``docs/decisions`` says why content planning starts at Azure and messages at OpenAI: the customer wants it so.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Set
+from enum import StrEnum
+from typing import Self
+
+from pydantic import Field, model_validator
+
+from domain.experiment import weighted
+from domain.model import Model
+from domain.provider import IntentType, PreferredProvider, Provider
+
+
+class Capability(StrEnum):
+    """What a model has to be able to do."""
+
+    STRUCTURED_OUTPUT = "structured_output"
+    MODERATION = "moderation"
+
+
+class Target(Model):
+    """One model at one provider. ``model`` is what the API is asked for: at Azure the name of a deployment.
+
+    ``weight``: its share of the traffic among the targets of a route that have one; 0: only when others can't.
+    """
+
+    provider: Provider
+    model: str = Field(min_length=1)
+    priced_as: str = Field(default="", description="the model whose list price applies; by default this one")
+    weight: int = Field(default=0, ge=0)
+    capabilities: frozenset[Capability] = frozenset({Capability.STRUCTURED_OUTPUT})
+    context_tokens: int = Field(default=128_000, ge=1)
+
+    @property
+    def key(self) -> str:
+        """Its name in breakers, metrics and results."""
+        return f"{self.provider}/{self.model}"
+
+    @property
+    def price_name(self) -> str:
+        """What the price book knows it as."""
+        return self.priced_as or self.model
+
+
+class Experiment(Model):
+    """An A/B test over the first choice of one intent: arms by name, each a target with a weight."""
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,63}$")
+    intent: IntentType
+    arms: dict[str, Target] = Field(min_length=2)
+
+    @model_validator(mode="after")
+    def _some_weight(self) -> Self:
+        if not any(target.weight for target in self.arms.values()):
+            raise ValueError("arms: at least one arm needs a weight above 0")
+        return self
+
+
+class RoutingPolicy(Model):
+    """For each intent the targets in order, and what is cheaper than any of them when money runs short."""
+
+    routes: dict[IntentType, tuple[Target, ...]]
+    cheaper: tuple[Target, ...] = ()
+    experiments: tuple[Experiment, ...] = ()
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        missing = [intent for intent in IntentType if not self.routes.get(intent)]
+        if missing:
+            raise ValueError(f"routes: {', '.join(missing)} needs at least one target")
+        for intent, route in self.routes.items():
+            if repeated := _repeated(target.key for target in route):
+                raise ValueError(f"routes: {intent} names {', '.join(repeated)} more than once")
+        if repeated := _repeated(experiment.name for experiment in self.experiments):
+            raise ValueError(f"experiments: {', '.join(repeated)} is there more than once")
+        if repeated := _repeated(experiment.intent for experiment in self.experiments):
+            raise ValueError(f"experiments: {', '.join(repeated)} has more than one")
+        return self
+
+    @property
+    def targets(self) -> tuple[Target, ...]:
+        """Every target once."""
+        arms = [target for experiment in self.experiments for target in experiment.arms.values()]
+        listed = [target for route in self.routes.values() for target in route]
+        return tuple({target.key: target for target in (*listed, *self.cheaper, *arms)}.values())
+
+
+class RouteReason(StrEnum):
+    """Why a target stands where it stands, or was passed over."""
+
+    POLICY = "policy"
+    PREFERENCE = "preference"
+    EXPERIMENT = "experiment"
+    FALLBACK = "fallback"
+    CHEAPER = "cheaper"
+    BREAKER_OPEN = "breaker_open"
+    CAPABILITY = "capability"
+    CONTEXT = "context"
+
+
+class Candidate(Model):
+    """One target with the reason for its place."""
+
+    target: Target
+    reason: RouteReason
+
+
+class Decision(Model):
+    """Whom to ask, in order, whom not, and why. ``experiment`` and ``arm`` when an experiment chose the first."""
+
+    intent: IntentType
+    candidates: tuple[Candidate, ...]
+    cheaper: tuple[Candidate, ...] = ()
+    passed_over: tuple[Candidate, ...] = ()
+    experiment: str = ""
+    arm: str = ""
+
+
+class RouteTaken(Model):
+    """Who answered, and why it was asked: as results and logs tell it."""
+
+    intent: IntentType
+    target: str = Field(examples=["openai/gpt-4o-mini"])
+    reason: RouteReason
+    experiment: str = ""
+    arm: str = ""
+    answers: int = 1
+
+
+def route_taken(decision: Decision, candidate: Candidate) -> RouteTaken:
+    """One answer of ``candidate``. An arm is named only when its own model answered."""
+    return RouteTaken(
+        intent=decision.intent,
+        target=candidate.target.key,
+        reason=candidate.reason,
+        experiment=decision.experiment,
+        arm=decision.arm if candidate.reason is RouteReason.EXPERIMENT else "",
+    )
+
+
+def add_routes(*taken: RouteTaken) -> tuple[RouteTaken, ...]:
+    """The same routes counted together."""
+    counts: dict[RouteTaken, int] = {}
+    for route in taken:
+        alone = route.model_copy(update={"answers": 1})
+        counts[alone] = counts.get(alone, 0) + route.answers
+    return tuple(route.model_copy(update={"answers": answers}) for route, answers in counts.items())
+
+
+def default_policy(*, azure: Target, openai: Target, cheaper: Target) -> RoutingPolicy:
+    """Planning and campaigns over several platforms start at Azure, messages and validation at OpenAI."""
+    planning = (azure.model_copy(update={"weight": 1}), openai)
+    writing = (openai.model_copy(update={"weight": 1}), azure)
+    return RoutingPolicy(
+        routes={
+            IntentType.CONTENT_PLANNING: planning,
+            IntentType.CAMPAIGN_EXECUTION: planning,
+            IntentType.MESSAGE_GENERATION: writing,
+            IntentType.CONTENT_VALIDATION: writing,
+            IntentType.DIRECT_MESSAGE: writing,
+        },
+        cheaper=(cheaper,),
+    )
+
+
+def decide(
+    policy: RoutingPolicy,
+    intent: IntentType,
+    *,
+    preferred: PreferredProvider = PreferredProvider.AUTO,
+    unit: str,
+    open_breakers: Set[str] = frozenset(),
+    needs: Set[Capability] = frozenset({Capability.STRUCTURED_OUTPUT}),
+    tokens: int = 0,
+) -> Decision:
+    """The same question has the same answer, always.
+
+    First choice: the experiment's arm for ``unit``, else a target of the preferred provider, else by weight, sticky by
+    ``unit``. Then the others in the policy's order, those of the preferred provider before the rest. Targets whose
+    breaker is open, that lack a capability or whose context is too small for ``tokens`` are passed over.
+    """
+    route = policy.routes[intent]
+    experiment = next((each for each in policy.experiments if each.intent is intent), None)
+    arm = ""
+    if experiment is not None:
+        names = tuple(experiment.arms)
+        arm = names[weighted(experiment.name, unit, tuple(experiment.arms[name].weight for name in names))]
+        first, why = experiment.arms[arm], RouteReason.EXPERIMENT
+    else:
+        first, why = _first(route, intent, preferred, unit)
+    ordered = (Candidate(target=first, reason=why), *_following(route, first, preferred))
+    obstacles = {each.target.key: _obstacle(each.target, open_breakers, needs, tokens) for each in ordered}
+    candidates = tuple(each for each in ordered if obstacles[each.target.key] is None)
+    return Decision(
+        intent=intent,
+        candidates=candidates,
+        cheaper=tuple(
+            Candidate(target=target, reason=RouteReason.CHEAPER)
+            for target in policy.cheaper
+            if _obstacle(target, open_breakers, needs, tokens) is None
+        ),
+        passed_over=tuple(
+            Candidate(target=each.target, reason=reason)
+            for each in ordered
+            if (reason := obstacles[each.target.key]) is not None
+        ),
+        experiment=experiment.name if experiment is not None else "",
+        arm=arm,
+    )
+
+
+def _first(
+    route: tuple[Target, ...], intent: IntentType, preferred: PreferredProvider, unit: str
+) -> tuple[Target, RouteReason]:
+    if preferred is not PreferredProvider.AUTO:
+        wanted = [target for target in route if target.provider == Provider(preferred)]
+        if wanted:
+            return wanted[0], RouteReason.PREFERENCE
+    weights = tuple(target.weight for target in route)
+    chosen = route[weighted(f"route:{intent}", unit, weights)] if any(weights) else route[0]
+    return chosen, RouteReason.POLICY
+
+
+def _following(route: tuple[Target, ...], first: Target, preferred: PreferredProvider) -> tuple[Candidate, ...]:
+    others = tuple(target for target in route if target.key != first.key)
+    wanted = tuple(target for target in others if target.provider.value == preferred.value)
+    rest = tuple(target for target in others if target.provider.value != preferred.value)
+    return (
+        *(Candidate(target=target, reason=RouteReason.PREFERENCE) for target in wanted),
+        *(Candidate(target=target, reason=RouteReason.FALLBACK) for target in rest),
+    )
+
+
+def _repeated(names: Iterable[str]) -> list[str]:
+    return [name for name, times in Counter(names).items() if times > 1]
+
+
+def _obstacle(target: Target, open_breakers: Set[str], needs: Set[Capability], tokens: int) -> RouteReason | None:
+    if not needs <= target.capabilities:
+        return RouteReason.CAPABILITY
+    if tokens > target.context_tokens:
+        return RouteReason.CONTEXT
+    if target.key in open_breakers:
+        return RouteReason.BREAKER_OPEN
+    return None

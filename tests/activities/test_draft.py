@@ -1,0 +1,235 @@
+"""Drafting a page by itself: whatever the providers do, every recipient gets a message or a person who looks at it."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from temporalio.exceptions import ApplicationError
+from temporalio.testing import ActivityEnvironment
+
+from activities.page import DraftPage, GenerationPorts
+from activities.provider import Drafted, ProviderActivities, ReconcileCosts
+from adapters.bootstrap import Ports
+from adapters.settings import Settings
+from api.intake import accept
+from domain.access import Principal, Role
+from domain.campaign import CampaignRecord, OnBudget
+from domain.compliance import ComplianceLevel
+from domain.delivery import Message, MessageStatus, message_id
+from domain.provider import ContentPlan, GeneralText
+from domain.review import AutonomyOptIn
+from tests.local import Simulator
+from tests.workflows.launcher import intent
+from worker import generation
+
+PLAN = ContentPlan(
+    theme="Spring",
+    tone="warm",
+    angle="new photos",
+    call_to_action="have a look",
+    general_texts=(
+        GeneralText(language="en", text="Hello lovely, the spring set is here and I am curious what you think."),
+    ),
+)
+FANS = 6
+S = MessageStatus
+
+
+class Drafting:
+    """One campaign of one page."""
+
+    def __init__(self, ports: Ports, generating: GenerationPorts, record: CampaignRecord) -> None:
+        self._ports = ports
+        self.generating = generating
+        self.record = record
+
+    async def draft(self, *, page: int = 0, attempt: int = 1, waited_s: float = 0, **changes: Any) -> Drafted:
+        environment = ActivityEnvironment()
+        environment.info = replace(
+            environment.info,
+            attempt=attempt,
+            current_attempt_scheduled_time=environment.info.scheduled_time + timedelta(seconds=waited_s),
+        )
+        account = self.record.lanes[0].account_id
+        drafted: Drafted = await environment.run(
+            ProviderActivities(replace(self.generating, **changes)).draft_page,
+            DraftPage(campaign_id=self.record.campaign_id, account_id=account, page=page),
+        )
+        return drafted
+
+    async def messages(self, page: int = 0) -> list[Message]:
+        account = self.record.lanes[0].account_id
+        audience = await self._ports.campaigns.audience_page(self.record.campaign_id, account, page)
+        ids = [message_id(self.record.campaign_id, account, who.recipient_id) for who in audience.recipients]
+        return list((await self._ports.messages.get_many(self.record.campaign_id, ids)).values())
+
+    async def statuses(self) -> dict[tuple[MessageStatus, str], int]:
+        found: dict[tuple[MessageStatus, str], int] = {}
+        for message in await self.messages():
+            key = (message.status, message.reason)
+            found[key] = found.get(key, 0) + 1
+        return found
+
+    async def spent(self) -> int:
+        return (await self._ports.costs.campaign_totals(self.record.campaign_id)).cost_micros
+
+
+Begin = Callable[..., Awaitable[Drafting]]
+
+
+@pytest.fixture
+async def begin(ports: Ports, settings: Settings, ai: Simulator) -> Begin:
+    """Starts a planned campaign, relaxed unless told otherwise."""
+
+    async def started(
+        *, fans: int = FANS, plan: ContentPlan = PLAN, max_cost: str | None = None, on_budget: str = "degrade"
+    ) -> Drafting:
+        wanted = intent(fans).model_copy(
+            update={"max_cost": Decimal(max_cost) if max_cost else None, "on_budget": OnBudget(on_budget)}
+        )
+        await ports.autonomy.put(
+            AutonomyOptIn(
+                account_id=wanted.only_fans_context.account_id,
+                level=ComplianceLevel.RELAXED,
+                granted_at=datetime.now(UTC),
+            )
+        )
+        caller = Principal(user_id=f"owner-{uuid4()}", role=Role.OPERATOR)
+        record, _ = await accept(wanted, str(uuid4()), caller, ports, settings, datetime.now(UTC))
+        await ports.campaigns.save_plan(record.campaign_id, plan)
+        return Drafting(ports, generation(ports, settings), record)
+
+    return started
+
+
+async def test_everybody_gets_a_text_of_their_own(begin: Begin) -> None:
+    drafting = await begin()
+    drafted = await drafting.draft()
+    messages = await drafting.messages()
+    assert (drafted.page.ready, len({message.text for message in messages})) == (FANS, FANS)
+    origin = messages[0].origin
+    assert origin is not None
+    assert (origin.provider, origin.model, origin.prompt_version) == ("openai", "gpt-4o-mini", "write.v2")
+    assert origin.approved_by == "policy:relaxed"
+    assert drafted.cost_micros == await drafting.spent() > 0
+
+
+async def test_an_outage_is_waited_out_while_there_is_patience(begin: Begin, ai: Simulator) -> None:
+    drafting = await begin()
+    await ai.fault("server_error", status=503)
+    with pytest.raises(ApplicationError) as failed:
+        await drafting.draft(patience_s=60)
+    assert (failed.value.type, failed.value.non_retryable) == ("provider_unavailable", False)
+    assert await drafting.messages() == []
+
+
+async def test_after_that_fans_get_the_general_text_which_costs_nothing(begin: Begin, ai: Simulator) -> None:
+    drafting = await begin()
+    await ai.fault("server_error", status=503, endpoint="chat")
+    drafted = await drafting.draft(patience_s=60, waited_s=61)
+    messages = await drafting.messages()
+    assert {message.text for message in messages} == {PLAN.general_texts[0].text}
+    assert all(message.origin is not None and message.origin.cached for message in messages)
+    assert {message.reason for message in messages} == {"general_text:transient"}
+    assert (drafted.tally.cached, await drafting.spent()) == (FANS, 0)
+    assert drafted.tally.fallbacks[-1].to == "cache"
+
+
+async def test_many_with_the_same_words_are_shown_to_a_person(begin: Begin, ai: Simulator) -> None:
+    drafting = await begin(fans=3 * FANS)
+    await ai.fault("server_error", status=503, endpoint="chat")
+    for page in range(3):
+        await drafting.draft(page=page, patience_s=0)
+    assert {message.status for message in await drafting.messages()} == {S.APPROVED}
+    shown = await drafting.messages(page=2)
+    assert {message.status for message in shown} == {S.DRAFTED}
+    for message in shown:
+        assert message.compliance is not None
+        assert [violation.rule_id for violation in message.compliance.violations] == ["near-identical-blast"]
+
+
+async def test_without_a_general_text_a_person_writes(begin: Begin, ai: Simulator) -> None:
+    drafting = await begin(plan=PLAN.model_copy(update={"general_texts": ()}))
+    await ai.fault("server_error", status=503, endpoint="chat")
+    drafted = await drafting.draft(patience_s=0)
+    assert await drafting.statuses() == {(S.DRAFTED, "manual_review:transient"): FANS}
+    assert (drafted.page.unwritten, drafted.page.awaiting) == (FANS, 0)
+
+
+async def test_a_refusal_on_policy_goes_to_a_person_and_to_no_other_provider(begin: Begin, ai: Simulator) -> None:
+    drafting = await begin()
+    await ai.fault("content_filter", dialect="openai")
+    await drafting.draft()
+    assert await drafting.statuses() == {(S.DRAFTED, "manual_review:content_policy"): FANS}
+    assert not [call for call in (await ai.get("calls"))["calls"] if call["dialect"] == "azure"]
+
+
+async def test_what_is_too_long_for_one_call_is_asked_for_in_parts(begin: Begin, ai: Simulator) -> None:
+    drafting = await begin()
+    await ai.fault("context_length", only_contains='"recipients": [{', unless_contains="nobody", count=2)
+    drafted = await drafting.draft(messages_per_call=6, concurrency=1)
+    assert drafted.page.ready == FANS
+
+
+class TestMoney:
+    async def test_when_it_runs_out_fans_get_general_texts(self, begin: Begin) -> None:
+        drafting = await begin(max_cost="0.000001")
+        drafted = await drafting.draft()
+        assert {message.reason for message in await drafting.messages()} == {"general_text:budget:request"}
+        assert (await drafting.spent(), drafted.stopped) == (0, "")
+
+    async def test_or_nothing_at_all_where_that_was_asked_for(self, begin: Begin) -> None:
+        drafting = await begin(max_cost="0.000001", on_budget="stop")
+        drafted = await drafting.draft()
+        assert drafted.stopped == "cost_limit_exceeded"
+        assert (S.SKIPPED, "cost_limit_exceeded") in await drafting.statuses()
+
+    async def test_it_is_never_overdrawn(self, begin: Begin) -> None:
+        drafting = await begin(max_cost="0.000700")
+        await drafting.draft(messages_per_call=1)
+        assert 0 < await drafting.spent() <= 700
+
+
+class TestAgain:
+    async def test_only_what_is_missing_is_written(self, begin: Begin, ai: Simulator) -> None:
+        drafting = await begin()
+        await ai.fault("server_error", status=503, count=6)
+        with pytest.raises(ApplicationError):
+            await drafting.draft(messages_per_call=2, concurrency=1, patience_s=60)
+        before = {message.message_id: message.text for message in await drafting.messages()}
+        await drafting.draft(messages_per_call=2, concurrency=1, attempt=2, patience_s=60)
+        after = {message.message_id: message.text for message in await drafting.messages()}
+        assert len(after) == FANS
+        assert before.items() <= after.items()
+
+    async def test_nothing_is_bought_twice(self, begin: Begin, ports: Ports, ai: Simulator) -> None:
+        drafting = await begin()
+        await ai.fault("connection_reset", bill=True)
+        with pytest.raises(ApplicationError):
+            await drafting.draft(patience_s=60)
+        await ai.http.delete("/_control/faults")
+        bought = len((await ai.get("usage"))["requests"])
+        drafted = await drafting.draft(attempt=2, patience_s=60)
+        assert drafted.page.ready == FANS
+        book = (await ai.get("usage"))["requests"]
+        assert len(book) == bought
+        assert (await ports.costs.campaign_totals(drafting.record.campaign_id)).calls == bought
+
+
+async def test_what_was_paid_for_and_never_arrived_is_found_at_the_end(
+    begin: Begin, ports: Ports, ai: Simulator
+) -> None:
+    drafting = await begin()
+    await ai.fault("connection_reset", bill=True, count=3)
+    drafted = await drafting.draft(patience_s=0)
+    assert drafted.tally.unresolved == 3
+    activities = ProviderActivities(drafting.generating)
+    request = ReconcileCosts(campaign_id=drafting.record.campaign_id)
+    assert (await ActivityEnvironment().run(activities.reconcile, request)).found == 3
+    assert (await ActivityEnvironment().run(activities.reconcile, request)).found == 0
+    totals = await ports.costs.campaign_totals(drafting.record.campaign_id)
+    assert totals.calls == len((await ai.get("usage"))["requests"])

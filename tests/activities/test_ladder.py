@@ -1,0 +1,376 @@
+"""The ladder by itself: what each class of error leads to, who is asked next, and that every cent is booked once."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from redis.asyncio import Redis
+from temporalio.testing import ActivityEnvironment
+
+from activities.ladder import Answered, Ladder, LadderPorts, Question
+from adapters.bootstrap import Ports
+from adapters.breaker import RedisBreaker
+from adapters.prompt import FilePrompts
+from adapters.settings import Settings
+from api.intake import accept
+from domain.access import Principal, Role
+from domain.alert import AlertKind
+from domain.breaker import BreakerPolicy
+from domain.campaign import CampaignRecord
+from domain.compliance import ComplianceLevel
+from domain.cost import Usage
+from domain.errors import CostLimitExceeded, ProviderError, ProviderFault
+from domain.progress import Tally
+from domain.prompt import read_batch
+from domain.provider import (
+    ContentPlan,
+    FallbackReason,
+    IntentType,
+    PreferredProvider,
+    Provider,
+    WritingTask,
+)
+from domain.rate_limit import MessageType
+from domain.review import AutonomyOptIn
+from domain.routing import RouteReason
+from tests.domain.builders import recipients
+from tests.local import Simulator
+from tests.workflows.launcher import intent
+from worker import generation
+
+OPENAI, AZURE, CHEAPER = "openai/gpt-4o-mini", "azure/gpt-4o", "openai/gpt-4.1-nano"
+PLAN = ContentPlan(theme="Spring", tone="warm", angle="a", call_to_action="c")
+Texts = Mapping[str, str]
+
+
+@dataclass
+class Clock:
+    """A clock that stands still until it is told otherwise; in ms."""
+
+    now_ms: int = 1_800_000_000_000
+
+    def __call__(self) -> int:
+        return self.now_ms
+
+
+class Asking:
+    """A request of a new owner, with breakers of its own and a clock for them."""
+
+    def __init__(self, ports: LadderPorts, record: CampaignRecord, clock: Clock) -> None:
+        self.ports = ports
+        self.record = record
+        self.clock = clock
+        self.tally = Tally()
+
+    def question(self, key: str = "", fans: int = 2) -> Question[Texts]:
+        prompts = FilePrompts()
+        task = WritingTask(
+            brief="Spring sale", message_type=MessageType.PROMOTIONAL, plan=PLAN, recipients=recipients(fans)
+        )
+        return Question(
+            IntentType.MESSAGE_GENERATION,
+            "write/test",
+            "unit",
+            lambda variant: prompts.write(task, variant),
+            read_batch,
+            key,
+        )
+
+    async def ask(self, question: Question[Texts] | None = None, *, attempt: int = 1, run: str = "") -> Answered[Texts]:
+        ladder = Ladder(self.record, self.ports, Tally(), attempt=attempt, run=run or str(uuid4()))
+        try:
+            return await ActivityEnvironment().run(ladder.ask, question or self.question())
+        finally:
+            self.tally = ladder.tally
+
+    @property
+    def steps(self) -> list[tuple[str, str, str]]:
+        return [(step.model, step.to, str(step.reason)) for step in self.tally.fallbacks]
+
+
+Begin = Callable[..., Awaitable[Asking]]
+
+
+@pytest.fixture
+async def begin(ports: Ports, settings: Settings, ai: Simulator, redis: Redis) -> Begin:
+    """Starts a request; ``changes`` are those of the ladder's ports."""
+
+    async def started(*, max_cost: str | None = None, preferred: str = "auto", **changes: Any) -> Asking:
+        wanted = intent(1).model_copy(
+            update={
+                "max_cost": None if max_cost is None else Decimal(max_cost),
+                "preferred_provider": PreferredProvider(preferred),
+            }
+        )
+        account = wanted.only_fans_context.account_id
+        await ports.autonomy.put(
+            AutonomyOptIn(account_id=account, level=ComplianceLevel.RELAXED, granted_at=datetime.now(UTC))
+        )
+        owner = Principal(user_id=f"owner-{uuid4()}", role=Role.OPERATOR)
+        record, _ = await accept(wanted, str(uuid4()), owner, ports, settings, datetime.now(UTC))
+        clock = Clock()
+        breaker = RedisBreaker(redis, BreakerPolicy(), clock_ms=clock)
+        return Asking(replace(generation(ports, settings).ladder, **{"breaker": breaker, **changes}), record, clock)
+
+    return started
+
+
+async def booked(ports: Ports, asking: Asking) -> int:
+    """What the ledger has for the request, in µ$."""
+    return (await ports.costs.campaign_totals(asking.record.campaign_id)).cost_micros
+
+
+async def billed(ports: Ports, ai: Simulator) -> int:
+    """What the simulator's own book comes to at our prices, in µ$."""
+    return sum(
+        ports.prices.price(Provider(entry["dialect"]), entry["model"]).micros(
+            Usage(input_tokens=entry["input_tokens"], output_tokens=entry["output_tokens"])
+        )
+        for entry in (await ai.get("usage"))["requests"]
+    )
+
+
+class TestTheUsualWay:
+    async def test_the_first_of_the_route_answers(self, begin: Begin, ports: Ports, ai: Simulator) -> None:
+        asking = await begin()
+        answer = await asking.ask()
+        assert (answer.target.key, len(answer.value)) == (OPENAI, 2)
+        assert asking.steps == []
+        (route,) = asking.tally.routes
+        assert (route.target, route.reason) == (OPENAI, RouteReason.POLICY)
+        assert await booked(ports, asking) == await billed(ports, ai) > 0
+
+    async def test_a_preference_goes_first(self, begin: Begin) -> None:
+        asking = await begin(preferred="azure")
+        assert (await asking.ask()).target.key == AZURE
+        assert asking.tally.routes[0].reason is RouteReason.PREFERENCE
+
+
+class TestErrorClasses:
+    @pytest.mark.parametrize(
+        ("fault", "reason"),
+        [
+            ({"kind": "rate_limited", "retry_after_s": 30}, ProviderFault.THROTTLED),
+            ({"kind": "server_error", "status": 503}, ProviderFault.TRANSIENT),
+            ({"kind": "unauthorized"}, ProviderFault.AUTH),
+            ({"kind": "connection_reset"}, ProviderFault.TRANSIENT),
+        ],
+    )
+    async def test_an_outage_falls_back(
+        self, begin: Begin, ports: Ports, ai: Simulator, fault: dict[str, Any], reason: ProviderFault
+    ) -> None:
+        await ai.fault(**fault, dialect="openai")
+        asking = await begin()
+        assert (await asking.ask()).target.key == AZURE
+        assert asking.steps == [("gpt-4o-mini", AZURE, reason)]
+        assert await booked(ports, asking) == await billed(ports, ai)
+
+    async def test_a_hanging_provider_is_left_after_the_time_out(self, begin: Begin, ai: Simulator) -> None:
+        await ai.fault("hang", dialect="openai")
+        asking = await begin(call_timeout_s=0.3)
+        assert (await asking.ask()).target.key == AZURE
+        assert asking.steps == [("gpt-4o-mini", AZURE, ProviderFault.TIMEOUT)]
+        assert asking.tally.unresolved == 1
+
+    async def test_a_short_trouble_is_waited_out(self, begin: Begin, ai: Simulator) -> None:
+        await ai.fault("server_error", dialect="openai", count=1)
+        asking = await begin()
+        assert (await asking.ask()).target.key == OPENAI
+        assert asking.steps == []
+
+    async def test_a_rejected_key_is_an_alert(self, begin: Begin, ports: Ports, ai: Simulator) -> None:
+        await ai.fault("unauthorized", dialect="openai")
+        before = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+        await (await begin()).ask()
+        kinds = {alert.kind for alert in await ports.alerts.since(before)}
+        assert AlertKind.PROVIDER_AUTH in kinds
+
+    async def test_a_refusal_is_rewritten_once_by_the_same_provider(
+        self, begin: Begin, ports: Ports, ai: Simulator
+    ) -> None:
+        await ai.fault("content_filter", dialect="openai", unless_contains="stopped by a content filter")
+        asking = await begin()
+        answer = await asking.ask()
+        assert answer.target.key == OPENAI
+        assert answer.prompt_version.endswith("/safe")
+        assert asking.steps == [("gpt-4o-mini", "rewrite", ProviderFault.CONTENT_POLICY)]
+        assert await booked(ports, asking) == await billed(ports, ai)
+
+    async def test_a_refusal_is_never_shopped_around_and_trips_no_breaker(self, begin: Begin, ai: Simulator) -> None:
+        await ai.fault("content_filter", dialect="openai")
+        asking = await begin()
+        for _ in range(6):
+            with pytest.raises(ProviderError) as refused:
+                await asking.ask()
+            assert refused.value.fault is ProviderFault.CONTENT_POLICY
+        assert [to for _, to, _ in asking.steps] == ["rewrite", "none"]
+        assert {call["dialect"] for call in (await ai.get("calls"))["calls"] if call["endpoint"] == "chat"} == {
+            "openai"
+        }
+        (view,) = await asking.ports.breaker.views([OPENAI])
+        assert (view.status, view.failures) == ("closed", 0)
+
+    async def test_a_malformed_answer_is_repaired_once_and_paid_for(
+        self, begin: Begin, ports: Ports, ai: Simulator
+    ) -> None:
+        await ai.fault("malformed_json", dialect="openai", count=1)
+        asking = await begin()
+        answer = await asking.ask()
+        assert (answer.target.key, answer.prompt_version.endswith("/repair")) == (OPENAI, True)
+        assert asking.steps == [("gpt-4o-mini", "repair", ProviderFault.MALFORMED_OUTPUT)]
+        assert len((await ai.get("usage"))["requests"]) == 2
+        assert await booked(ports, asking) == await billed(ports, ai)
+
+    async def test_what_stays_malformed_goes_to_the_next(self, begin: Begin, ports: Ports, ai: Simulator) -> None:
+        await ai.fault("malformed_json", dialect="openai")
+        asking = await begin()
+        assert (await asking.ask()).target.key == AZURE
+        assert [to for _, to, _ in asking.steps] == ["repair", AZURE]
+        assert await booked(ports, asking) == await billed(ports, ai)
+
+    async def test_what_is_too_long_is_shortened_once(self, begin: Begin, ai: Simulator) -> None:
+        await ai.fault("context_length", dialect="openai", unless_contains="at most 120 characters")
+        asking = await begin()
+        answer = await asking.ask()
+        assert (answer.target.key, answer.prompt_version.endswith("/short")) == (OPENAI, True)
+        assert asking.steps == [("gpt-4o-mini", "shorten", ProviderFault.CONTEXT_LENGTH)]
+
+    async def test_nobody_can(self, begin: Begin, ports: Ports, ai: Simulator) -> None:
+        await ai.fault("server_error", status=503)
+        asking = await begin()
+        with pytest.raises(ProviderError) as failed:
+            await asking.ask()
+        assert failed.value.fault is ProviderFault.TRANSIENT
+        assert [to for _, to, _ in asking.steps] == [AZURE, "none"]
+        assert await booked(ports, asking) == 0
+
+    async def test_one_deadline_bounds_the_chain(self, begin: Begin, ai: Simulator) -> None:
+        await ai.fault("hang")
+        asking = await begin(call_timeout_s=20, deadline_s=0.5)
+        with pytest.raises(ProviderError) as failed:
+            await asyncio.wait_for(asking.ask(), 10)
+        assert failed.value.fault is ProviderFault.TIMEOUT
+        assert asking.steps[-1][2] == FallbackReason.DEADLINE
+
+
+class TestOutages:
+    """One request a second for 60 s, on the breaker's clock."""
+
+    async def test_503_reaches_azure_five_times_and_then_one_probe_every_30_s(
+        self, begin: Begin, ai: Simulator
+    ) -> None:
+        await ai.fault("server_error", status=503, dialect="azure")
+        asking = await begin(preferred="azure")
+        for second in range(60):
+            assert (await asking.ask(asking.question(str(second)))).target.key == OPENAI
+            asking.clock.now_ms += 1_000
+        assert await attempts(ai, "azure") <= 5 + 2
+        assert await attempts(ai, "openai") == 60
+        await ai.http.delete("/_control/faults")
+        asking.clock.now_ms += 30_000
+        assert (await asking.ask(asking.question("after"))).target.key == AZURE
+        (view,) = await asking.ports.breaker.views([AZURE])
+        assert view.status == "closed"
+
+    async def test_a_hanging_azure_holds_up_the_first_five_callers_only(self, begin: Begin, ai: Simulator) -> None:
+        await ai.fault("hang", dialect="azure", hang_s=5)
+        asking = await begin(preferred="azure", call_timeout_s=0.2)
+        waited = []
+        for second in range(30):
+            await asking.ask(asking.question(str(second)))
+            waited.append(asking.steps[0][2])
+            asking.clock.now_ms += 1_000
+        assert waited == [ProviderFault.TIMEOUT] * 5 + [FallbackReason.BREAKER_OPEN] * 25
+        assert await attempts(ai, "azure") == 5
+
+    async def test_recovery_is_found_by_a_single_probe_of_many_callers(self, begin: Begin, ai: Simulator) -> None:
+        await ai.fault("server_error", status=503, dialect="azure")
+        asking = await begin(preferred="azure")
+        for number in range(5):
+            await asking.ask(asking.question(f"before {number}"))
+        before = await attempts(ai, "azure")
+        await ai.http.delete("/_control/faults")
+        await ai.fault("latency", dialect="azure", latency_ms=300)
+        asking.clock.now_ms += 30_001
+        ladders = [Ladder(asking.record, asking.ports, Tally(), attempt=1, run=str(uuid4())) for _ in range(20)]
+        answers = await asyncio.gather(
+            *(
+                ActivityEnvironment().run(ladder.ask, asking.question(f"many {number}"))
+                for number, ladder in enumerate(ladders)
+            )
+        )
+        assert sorted(answer.target.key for answer in answers) == [AZURE] + [OPENAI] * 19
+        assert await attempts(ai, "azure") == before + 1
+
+
+async def attempts(ai: Simulator, dialect: str) -> int:
+    """Chat completions that reached a provider."""
+    calls = (await ai.get("calls"))["calls"]
+    return sum(call["attempts"] for call in calls if (call["dialect"], call["endpoint"]) == (dialect, "chat"))
+
+
+class TestMoney:
+    async def test_too_little_left_means_a_cheaper_model(self, begin: Begin, ports: Ports, ai: Simulator) -> None:
+        asking = await begin(max_cost="0.000340")
+        answer = await asking.ask()
+        assert answer.target.key == CHEAPER
+        assert asking.steps == [("gpt-4o-mini", CHEAPER, FallbackReason.BUDGET)]
+        assert await booked(ports, asking) == await billed(ports, ai)
+
+    async def test_nothing_left_means_no_call(self, begin: Begin, ai: Simulator) -> None:
+        asking = await begin(max_cost="0.000001")
+        with pytest.raises(CostLimitExceeded) as short:
+            await asking.ask()
+        assert short.value.scope == "request"
+        assert (await ai.get("usage"))["requests"] == []
+
+    async def test_an_unknown_model_costs_the_most_and_is_an_alert(
+        self, begin: Begin, ports: Ports, ai: Simulator
+    ) -> None:
+        unknown = ports.routing.routes[IntentType.MESSAGE_GENERATION][0].model_copy(
+            update={"priced_as": f"never-heard-of-{uuid4()}"}
+        )
+        routes = dict.fromkeys(IntentType, (unknown,))
+        asking = await begin(routing=ports.routing.model_copy(update={"routes": routes, "cheaper": ()}))
+        before = datetime.now(UTC)
+        await asking.ask()
+        assert await booked(ports, asking) > 10 * await billed(ports, ai)
+        assert any(
+            alert.kind is AlertKind.UNKNOWN_PRICE and unknown.price_name in alert.detail
+            for alert in await ports.alerts.since(before)
+        )
+
+
+class TestNothingIsBoughtTwice:
+    async def test_an_attempt_after_a_crash_finds_what_was_bought(
+        self, begin: Begin, ports: Ports, ai: Simulator
+    ) -> None:
+        asking = await begin()
+        await ai.fault("hang", dialect="openai", bill=True, count=1)
+        first = asyncio.create_task(asking.ask(run="r1"))
+        async with asyncio.timeout(20):
+            while not (await ai.get("usage"))["requests"]:
+                await asyncio.sleep(0.02)
+        first.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await first
+        answer = await asking.ask(attempt=2, run="r1")
+        assert answer.target.key == OPENAI
+        assert len((await ai.get("usage"))["requests"]) == 1
+        assert await booked(ports, asking) == await billed(ports, ai) > 0
+
+    async def test_an_answer_that_was_useless_is_booked_but_not_used(
+        self, begin: Begin, ports: Ports, ai: Simulator
+    ) -> None:
+        asking = await begin()
+        await ai.fault("malformed_json", count=4)
+        with pytest.raises(ProviderError):
+            await asking.ask(run="r1")
+        answer = await asking.ask(attempt=2, run="r1")
+        assert len(answer.value) == 2
+        assert await booked(ports, asking) == await billed(ports, ai)
