@@ -112,7 +112,7 @@ def generation(ports: Ports, settings: Settings) -> GenerationPorts:
             call_timeout_s=settings.provider_timeout_s,
             deadline_s=settings.generation_deadline_s,
         ),
-        inspection=Inspection(ports.similarity, ports.prompts, moderator, judged=settings.quality_judge),
+        inspection=Inspection(ports.similarity, ports.prompts, ports.breaker, moderator, judged=settings.quality_judge),
         messages_per_call=settings.messages_per_call,
         concurrency=settings.generation_concurrency,
         patience_s=settings.draft_patience_s,

@@ -26,6 +26,9 @@ from domain.provider import (
 )
 from domain.routing import decide
 
+REVIEW = "review"
+"""In a step: a person writes."""
+
 MAX_WRITING_ROUNDS = 2
 """Recipients that the model forgot are asked for once more, then a person writes to them."""
 
@@ -84,6 +87,7 @@ class Page:
         self._ladder = ladder
         self._patient = patient
         self._place = Place(record, request.account_id, request.page)
+        self._purpose = f"write/{request.account_id}/{request.page}"
         self._stop = asyncio.Event()
         self.stopped = ""
 
@@ -105,8 +109,15 @@ class Page:
         async def write(name: str, group: Sequence[RecipientProfile]) -> None:
             missing = [recipient for recipient in group if recipient.recipient_id not in known]
             async with limit:
-                if missing and not self._stop.is_set():
-                    await self._ports.messages.create_many(await self._write(name, missing))
+                if not missing or (self._stop.is_set() and not self.stopped):
+                    return
+                # A budget that is spent ends those as well who were not asked for yet.
+                written = (
+                    [skipped(self._place, who, self.stopped) for who in missing]
+                    if self.stopped
+                    else await self._write(name, missing)
+                )
+                await self._ports.messages.create_many(written)
 
         groups = self._groups(await self._recipients())
         outcomes = await asyncio.gather(
@@ -170,8 +181,7 @@ class Page:
             plan=self._plan,
             recipients=tuple(group),
         )
-        purpose = f"write/{self._request.account_id}/{self._request.page}"
-        return await self._ladder.ask(writing(self._ports.prompts, task, purpose, group[0].recipient_id, name))
+        return await self._ladder.ask(writing(self._ports.prompts, task, self._purpose, group[0].recipient_id, name))
 
     async def _finished(self, texts: Sequence[Text], rest: tuple[Sequence[Text], Sequence[Message]]) -> list[Message]:
         more, messages = rest
@@ -195,6 +205,7 @@ class Page:
         """Outages end with a general text; what is about the content goes to a person."""
         if error.fault in OUTAGE:
             return self._general(left, error, str(error.fault))
+        stepped_below(self._ladder, error, REVIEW, self._purpose)
         return [], [without_text(self._place, who, str(error.fault)) for who in left]
 
     def _general(
@@ -203,8 +214,10 @@ class Page:
         texts = [(who, self._plan.general_text(who.language)) for who in left]
         found = [general(who, text, why) for who, text in texts if text]
         if found:
-            purpose = f"write/{self._request.account_id}/{self._request.page}"
-            self._ladder.tally += to_cache(error, purpose) + Tally(cached=len(found))
+            stepped_below(self._ladder, error, CACHE, self._purpose)
+            self._ladder.tally += Tally(cached=len(found))
+        if len(found) < len(left):
+            stepped_below(self._ladder, error, REVIEW, self._purpose)
         return found, [without_text(self._place, who, why) for who, text in texts if not text]
 
 
@@ -218,8 +231,10 @@ def _has(answer: Answered[Mapping[str, str]], recipient: RecipientProfile) -> bo
     return bool(answer.value.get(recipient.recipient_id))
 
 
-def to_cache(error: ProviderError | CostLimitExceeded, purpose: str) -> Tally:
-    """The step from the models to what was paid for before."""
+def stepped_below(ladder: Ladder, error: ProviderError | CostLimitExceeded, to: str, purpose: str) -> None:
+    """Remember the step from the models to what was paid for before, or to a person."""
     reason = error.fault if isinstance(error, ProviderError) else FallbackReason.BUDGET
-    step = FallbackStep(from_provider=Provider.OPENAI, to=CACHE, reason=reason, purpose=purpose)
-    return Tally(fallbacks=(step,), fallback_count=1)
+    last = ladder.tally.fallbacks[-1] if ladder.tally.fallbacks else None
+    provider, model = (last.from_provider, last.model) if last else (Provider.OPENAI, "")
+    step = FallbackStep(from_provider=provider, model=model, to=to, reason=reason, purpose=purpose)
+    ladder.tally += Tally(fallbacks=(step,), fallback_count=1)

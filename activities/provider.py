@@ -8,12 +8,14 @@ from time import monotonic
 
 from temporalio import activity
 
+from activities.draft import CACHE
 from activities.failure import heartbeating, translated
 from activities.ladder import Ladder, Question
 from activities.ladder.booking import Booking
-from activities.page import OUTAGE, DraftPage, GenerationPorts, Page, to_cache, writing
+from activities.page import OUTAGE, DraftPage, GenerationPorts, Page, stepped_below, writing
 from domain.campaign import CampaignRecord, CampaignStatus, GenerationInput
 from domain.compliance import check
+from domain.compliance_disclosure import disclosed
 from domain.delivery import Message
 from domain.errors import CostLimitExceeded, NotFound, ProviderError, ProviderFault
 from domain.lane import PageDrafted, distribution
@@ -137,15 +139,13 @@ class ProviderActivities:
         started = monotonic()
         ladder = self._ladder(record)
         async with heartbeating(lambda: ladder.tally):
-            if request.type is IntentType.CONTENT_VALIDATION:
-                found = await self._validate(record, ladder)
-            elif request.type is IntentType.CONTENT_PLANNING:
-                found = {"plan": await self._plan(record, ladder)}
-            else:
-                found = await self._one_message(record, ladder)
-            if ladder.tally.unresolved:
-                with suppress(ProviderError):
-                    await self._book_lost(record)
+            try:
+                found = await self._found(request.type, record, ladder)
+            finally:
+                # Also when there is no answer: what was charged for is charged.
+                if ladder.tally.unresolved:
+                    with suppress(ProviderError):
+                        await self._book_lost(record)
         costs = await self._ports.ladder.costs.campaign_totals(record.campaign_id)
         result = WorkflowResult(
             request_id=record.request_id,
@@ -161,6 +161,16 @@ class ProviderActivities:
         ).model_copy(update=found)
         await self._ports.campaigns.save_result(record.campaign_id, result)
         return result.model_copy(update={"plan": None, "message": None})
+
+    async def _found(self, intent: IntentType, record: CampaignRecord, ladder: Ladder) -> dict[str, object]:
+        """What was asked for, as fields of the result."""
+        match intent:
+            case IntentType.CONTENT_VALIDATION:
+                return await self._validate(record, ladder)
+            case IntentType.CONTENT_PLANNING:
+                return {"plan": await self._plan(record, ladder)}
+            case _:
+                return await self._one_message(record, ladder)
 
     async def _plan(self, record: CampaignRecord, ladder: Ladder) -> ContentPlan:
         """The stored plan, a new one, or, when nobody can make one now, that of an earlier request like this one."""
@@ -184,7 +194,7 @@ class ProviderActivities:
             if cached is None:
                 raise
             plan = cached
-            ladder.tally += to_cache(error, "plan")
+            stepped_below(ladder, error, CACHE, "plan")
         await self._ports.campaigns.save_plan(record.campaign_id, plan)
         return plan
 
@@ -203,7 +213,9 @@ class ProviderActivities:
             text, cached = plan.general_text(recipient.language), True
             if not text or (isinstance(error, ProviderError) and error.fault not in OUTAGE):
                 raise
-            ladder.tally += to_cache(error, "write") + Tally(cached=1)
+            stepped_below(ladder, error, CACHE, "write")
+            ladder.tally += Tally(cached=1)
+        text = disclosed(text, region=recipient.region, language=recipient.language)
         report = check(text, region=recipient.region)
         return {
             "plan": plan,

@@ -26,6 +26,7 @@ MODERATION_MODEL = "omni-moderation-latest"
 OPERATION = "operation_id"
 STEP = "step_id"
 CAMPAIGN = "campaign_id"
+LIST_TIMEOUT_S = 30.0
 LISTED = 100
 """Stored answers in one page of a list."""
 
@@ -94,18 +95,18 @@ class OpenAIModel:
         usage = _usage_of(answer.usage)
         return Completion(content=_content_of(answer.choices[0], usage), usage=usage)
 
-    async def kept_of_step(self, step_id: UUID) -> Sequence[KeptAnswer]:
+    async def kept_of_step(self, step_id: UUID, *, timeout_s: float) -> Sequence[KeptAnswer]:
         """What was bought for a step, oldest first."""
-        return await self._kept({STEP: str(step_id)})
+        return await self._kept({STEP: str(step_id)}, timeout_s)
 
     async def kept_of_campaign(self, campaign_id: str) -> Sequence[KeptAnswer]:
         """What was bought for a campaign, oldest first."""
-        return await self._kept({CAMPAIGN: campaign_id})
+        return await self._kept({CAMPAIGN: campaign_id}, LIST_TIMEOUT_S)
 
-    async def moderate(self, texts: Sequence[str]) -> Sequence[ModerationAnswer]:
+    async def moderate(self, texts: Sequence[str], *, timeout_s: float) -> Sequence[ModerationAnswer]:
         """The provider's moderation endpoint; free of charge."""
         try:
-            answer = await self._client.moderations.create(model=MODERATION_MODEL, input=list(texts))
+            answer = await self._client.moderations.create(model=MODERATION_MODEL, input=list(texts), timeout=timeout_s)
         except openai.APIError as error:
             raise _translated(error) from error
         return [
@@ -135,12 +136,12 @@ class OpenAIModel:
         }
         return {**body, "store": True, "metadata": _labels(call)} if self._keeps else body
 
-    async def _kept(self, labels: dict[str, str]) -> Sequence[KeptAnswer]:
+    async def _kept(self, labels: dict[str, str], timeout_s: float) -> Sequence[KeptAnswer]:
         if not self._keeps:
             return ()
         try:
             listed = self._client.chat.completions.list(
-                metadata=labels, model=self._target.model, limit=LISTED, order="asc"
+                metadata=labels, model=self._target.model, limit=LISTED, order="asc", timeout=timeout_s
             )
             return [
                 KeptAnswer(

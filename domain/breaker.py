@@ -12,13 +12,13 @@ from enum import StrEnum
 
 from pydantic import Field
 
-from domain.model import Model
+from domain.model import Model, Request
 
 PROBE_CHECK_MS = 1_000
 """While a probe is on its way it may decide at any moment: whoever is denied may ask again after this."""
 
 
-class BreakerPolicy(Model):
+class BreakerPolicy(Request):
     """When to stop asking, and for how long (ms)."""
 
     failures: int = Field(default=5, ge=1)

@@ -180,7 +180,7 @@ def exhausted_alert(charged: Sequence[Budget], refusal: CostLimitExceeded, at: d
         kind=AlertKind.BUDGET_EXHAUSTED,
         severity=Severity.CRITICAL if everybody else Severity.WARNING,
         at=at,
-        detail=f"{budget.scope} of {whose}{period}: ${dollars_from_micros(budget.cap_micros or 0):,.2f}",
+        detail=f"{budget.scope} of {whose}{period}: {_dollars(budget.cap_micros or 0)}",
     )
 
 
@@ -198,3 +198,9 @@ def unknown_price_alert(provider: str, model: str, at: datetime) -> Alert:
 
 def _micros(dollars: Decimal | None) -> int | None:
     return None if dollars is None else micros_from_dollars(dollars)
+
+
+def _dollars(micros: int) -> str:
+    """With cents, and with as much more as there is."""
+    dollars = dollars_from_micros(micros)
+    return f"${dollars:,.2f}" if micros % 10_000 == 0 else f"${dollars:,.6f}".rstrip("0")

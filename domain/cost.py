@@ -12,7 +12,7 @@ from uuid import NAMESPACE_URL, UUID, uuid5
 
 from pydantic import Field
 
-from domain.model import Model
+from domain.model import Model, Request
 
 MICROS_PER_DOLLAR = 1_000_000
 _OPERATIONS = uuid5(NAMESPACE_URL, "huntaze:operation")
@@ -108,7 +108,7 @@ def _rounded_up(exact: Decimal) -> int:
     return int(exact.to_integral_value(rounding=ROUND_CEILING))
 
 
-class PriceOverride(Model):
+class PriceOverride(Request):
     """An installation's own price, such as that of an Azure region or a contract; US dollars for a million tokens."""
 
     input_per_million: Decimal = Field(ge=0)

@@ -371,7 +371,7 @@ class LanguageModel(Protocol):
         """An answer in the prompt's schema."""
         ...
 
-    async def kept_of_step(self, step_id: UUID) -> Sequence[KeptAnswer]:
+    async def kept_of_step(self, step_id: UUID, *, timeout_s: float) -> Sequence[KeptAnswer]:
         """What was bought for a step already, oldest first; empty where the provider keeps nothing."""
         ...
 
@@ -379,7 +379,7 @@ class LanguageModel(Protocol):
         """Everything that was bought from this model for a campaign."""
         ...
 
-    async def moderate(self, texts: Sequence[str]) -> Sequence[ModerationAnswer]:
+    async def moderate(self, texts: Sequence[str], *, timeout_s: float) -> Sequence[ModerationAnswer]:
         """What the provider's moderation endpoint thinks of each text."""
         ...
 

@@ -11,7 +11,7 @@ from typing import Self
 from pydantic import Field, model_validator
 
 from domain.experiment import weighted
-from domain.model import Model
+from domain.model import Model, Request
 from domain.provider import IntentType, PreferredProvider, Provider
 
 
@@ -22,7 +22,7 @@ class Capability(StrEnum):
     MODERATION = "moderation"
 
 
-class Target(Model):
+class Target(Request):
     """One model at one provider. ``model`` is what the API is asked for: at Azure the name of a deployment.
 
     ``weight``: its share of the traffic among the targets of a route that have one; 0: only when others can't.
@@ -46,7 +46,7 @@ class Target(Model):
         return self.priced_as or self.model
 
 
-class Experiment(Model):
+class Experiment(Request):
     """An A/B test over the first choice of one intent: arms by name, each a target with a weight."""
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,63}$")
@@ -60,7 +60,7 @@ class Experiment(Model):
         return self
 
 
-class RoutingPolicy(Model):
+class RoutingPolicy(Request):
     """For each intent the targets in order, and what is cheaper than any of them when money runs short."""
 
     routes: dict[IntentType, tuple[Target, ...]]
@@ -83,10 +83,14 @@ class RoutingPolicy(Model):
 
     @property
     def targets(self) -> tuple[Target, ...]:
-        """Every target once."""
+        """Every target once, with all that is said of it anywhere."""
         arms = [target for experiment in self.experiments for target in experiment.arms.values()]
         listed = [target for route in self.routes.values() for target in route]
-        return tuple({target.key: target for target in (*listed, *self.cheaper, *arms)}.values())
+        found: dict[str, Target] = {}
+        for target in (*listed, *self.cheaper, *arms):
+            known = found.get(target.key, target)
+            found[target.key] = known.model_copy(update={"capabilities": known.capabilities | target.capabilities})
+        return tuple(found.values())
 
 
 class RouteReason(StrEnum):

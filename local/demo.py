@@ -1,8 +1,9 @@
 """The demo's evidence: what the simulators saw, set against what the product says, and the verdict over both."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+from uuid import UUID
 
 import httpx
 
@@ -10,13 +11,10 @@ from adapters.cost import ListPrices
 from adapters.settings import Environment, Settings
 from domain.campaign import CampaignStatus
 from domain.cost import Usage
-from domain.delivery import TERMINAL, MessageStatus
+from domain.delivery import TERMINAL, Message, MessageStatus
 from domain.progress import ClosingCheck, WorkflowResult
 from domain.provider import Provider
 from domain.rate_limit import ACCOUNT_CEILING
-
-PLANNING_FAILURE: Mapping[str, object] = {"dialect": "azure", "kind": "server_error", "status": 503, "count": 1}
-"""Azure answers the first call, which plans the campaign, with 503: OpenAI has to step in."""
 
 AI_LATENCY_MS = 30
 
@@ -30,19 +28,34 @@ class AccountDelivery:
 
 
 @dataclass(frozen=True, slots=True)
+class Reviewed:
+    """What the person whom the demo plays found waiting, and did about it. Everything else was approved."""
+
+    waited: int
+    edited: UUID | None = None
+    edited_text: str = ""
+    rejected: UUID | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Evidence:
     """Both sides of the story.
 
-    ``billed`` and ``billed_micros`` (at list price, each call rounded up) come from the AI simulator's book; they
-    are None when a real service was used, whose book we can't read.
+    ``arrived``: the OnlyFans simulator's book, by account and fan. ``billed``, ``billed_micros`` (at list price, each
+    call rounded up) and ``billed_calls`` come from the AI simulator's book; they are None when a real service was
+    used, whose book we can't read.
     """
 
     result: WorkflowResult
+    messages: Sequence[Message]
     deliveries: Mapping[str, AccountDelivery]
+    arrived: Mapping[tuple[str, str], tuple[str, ...]]
     duplicates: int
     billed: Usage | None
     billed_micros: int | None
+    billed_calls: int | None
     fault_armed: bool
+    reviewed: Reviewed | None = None
 
     @property
     def sent(self) -> int:
@@ -58,6 +71,16 @@ class Evidence:
     def lost(self) -> int:
         """Messages that the product calls sent and that never arrived; one that came twice makes up for none."""
         return self.sent - (self.accepted - self.duplicates)
+
+    @property
+    def changed_on_the_way(self) -> int:
+        """Fans who got something else than the text that the product says was sent to them."""
+        return sum(
+            message.text not in texts
+            for message in self.messages
+            if message.status is MessageStatus.SENT
+            and (texts := self.arrived.get((message.account_id, message.recipient_id)))
+        )
 
     @property
     def recorded(self) -> Usage:
@@ -88,6 +111,8 @@ def what_does_not_hold(evidence: Evidence) -> tuple[str, ...]:
         broken.append(f"{evidence.lost} messages count as sent, but never arrived")
     if evidence.lost < 0:
         broken.append(f"{-evidence.lost} messages arrived that do not count as sent")
+    if evidence.changed_on_the_way:
+        broken.append(f"{evidence.changed_on_the_way} fans got another text than the product says")
     broken += [
         f"{account} got {delivery.busiest} messages in {ACCOUNT_CEILING.seconds:g} s, more than {most}"
         for account, delivery in sorted(evidence.deliveries.items())
@@ -100,8 +125,6 @@ def what_does_not_hold(evidence: Evidence) -> tuple[str, ...]:
         broken.append(
             f"the AI simulator's calls cost {evidence.billed_micros} micro-dollars, the ledger has {recorded_micros}"
         )
-    if evidence.fault_armed and not result.fallback_count:
-        broken.append("Azure failed on purpose, but no fallback is on record")
     return tuple(broken)
 
 
@@ -121,31 +144,41 @@ class Simulators:
         self.openai = env["OPENAI_BASE_URL"].startswith(self._ai)
         """Whether OpenAI is simulated."""
 
-    async def prepare(self) -> None:
-        """Every simulated AI answer takes a moment; the first one of Azure fails."""
-        await _ask("POST", f"{self._ai}/_control/latency", {"ms": AI_LATENCY_MS})
-        if self.azure:
-            await _ask("POST", f"{self._ai}/_control/faults", PLANNING_FAILURE)
+    async def prepare(self, faults: Iterable[Mapping[str, object]]) -> bool:
+        """Every simulated AI answer takes a moment; arm ``faults``, if they have somebody to strike: whether they do.
 
-    async def testify(self, result: WorkflowResult) -> Evidence:
+        A fault that names no provider is meant for both.
+        """
+        await _ask("POST", f"{self._ai}/_control/latency", {"ms": AI_LATENCY_MS})
+        simulated = {str(Provider.AZURE): self.azure, str(Provider.OPENAI): self.openai}
+        armed = [fault for fault in faults if simulated.get(str(fault.get("dialect")), any(simulated.values()))]
+        for fault in armed:
+            await _ask("POST", f"{self._ai}/_control/faults", fault)
+        return bool(armed)
+
+    async def testify(
+        self, result: WorkflowResult, messages: Sequence[Message], reviewed: Reviewed | None, *, fault_armed: bool
+    ) -> Evidence:
         """What the simulators' own books say about a run that has ended."""
         report = await _ask("GET", f"{self._onlyfans}/_control/report?window={ACCOUNT_CEILING.seconds:g}")
-        billed: Usage | None = None
-        billed_micros: int | None = None
+        received = await _ask("GET", f"{self._onlyfans}/_control/received")
+        calls: list[dict[str, Any]] | None = None
         if self.azure and self.openai:
             calls = (await _ask("GET", f"{self._ai}/_control/usage"))["requests"]
-            billed = sum((_usage_of(call) for call in calls), Usage())
-            billed_micros = list_price_micros(calls)
         return Evidence(
             result=result,
+            messages=messages,
             deliveries={
                 name: AccountDelivery(accepted=account["accepted"], busiest=account["max_in_window"])
                 for name, account in report["accounts"].items()
             },
+            arrived=_texts(received["received"]),
             duplicates=report["totals"]["duplicate_count"],
-            billed=billed,
-            billed_micros=billed_micros,
-            fault_armed=self.azure,
+            billed=None if calls is None else sum((_usage_of(call) for call in calls), Usage()),
+            billed_micros=None if calls is None else list_price_micros(calls),
+            billed_calls=None if calls is None else len(calls),
+            fault_armed=fault_armed,
+            reviewed=reviewed,
         )
 
 
@@ -159,6 +192,15 @@ def list_price_micros(calls: Iterable[Mapping[str, Any]]) -> int:
         for call in calls
         for provider in (Provider(call["dialect"]),)
     )
+
+
+def _texts(received: Mapping[str, Mapping[str, Iterable[Mapping[str, str]]]]) -> dict[tuple[str, str], tuple[str, ...]]:
+    """What is in each fan's chat."""
+    return {
+        (account, chat): tuple(copy["text"] for copy in copies)
+        for account, chats in received.items()
+        for chat, copies in chats.items()
+    }
 
 
 def _usage_of(call: Mapping[str, Any]) -> Usage:

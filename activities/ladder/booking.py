@@ -11,7 +11,7 @@ from domain.alert import Alert, AlertKind, Severity
 from domain.budget import Budget, budgets, exhausted_alert, unknown_price_alert
 from domain.campaign import CampaignRecord
 from domain.cost import CostEntry, Usage
-from domain.errors import CostLimitExceeded, DependencyUnavailable
+from domain.errors import CostLimitExceeded, DependencyUnavailable, ProviderError, ProviderFault
 from domain.prompt import Prompt
 from domain.routing import Target
 
@@ -24,9 +24,14 @@ class Booking:
         self._ports = ports
 
     async def reserve(self, operation: UUID, prompt: Prompt, target: Target, now: datetime) -> tuple[Budget, ...]:
-        """Set aside the most that a call can cost; the budgets that pay. Raises ``CostLimitExceeded``."""
+        """Set aside the most that a call can cost; the budgets that pay.
+
+        Raises ``CostLimitExceeded``, and ``ProviderError`` when the call can't fit into the model's context.
+        """
         price = self._ports.prices.price(target.provider, target.price_name)
         asked = self._ports.tokens.of_prompt(prompt, target.price_name)
+        if asked + prompt.max_output_tokens > target.context_tokens:
+            raise ProviderError("the prompt is longer than the model's context", fault=ProviderFault.CONTEXT_LENGTH)
         charged = await self._charged_to(now)
         await self._ports.budgets.reserve(operation, charged, price.most(asked, prompt.max_output_tokens))
         return charged

@@ -35,7 +35,7 @@ BACKOFF_S = 0.5
 LONGEST_WAIT_S = 2.0
 """A provider that asks for a longer wait than this is left for the next one."""
 
-_TRIPS = frozenset({ProviderFault.THROTTLED, ProviderFault.TRANSIENT, ProviderFault.TIMEOUT, ProviderFault.AUTH})
+OUTAGES = frozenset({ProviderFault.THROTTLED, ProviderFault.TRANSIENT, ProviderFault.TIMEOUT, ProviderFault.AUTH})
 """Outages. A refusal on policy and a bad request say nothing about the provider's health."""
 
 _REWORDED: Mapping[ProviderFault, tuple[Variant, str]] = {
@@ -43,7 +43,7 @@ _REWORDED: Mapping[ProviderFault, tuple[Variant, str]] = {
     ProviderFault.MALFORMED_OUTPUT: (Variant.REPAIR, "repair"),
     ProviderFault.CONTEXT_LENGTH: (Variant.SHORT, "shorten"),
 }
-_SHOPPED = _TRIPS | {ProviderFault.MALFORMED_OUTPUT}
+_SHOPPED = OUTAGES | {ProviderFault.MALFORMED_OUTPUT}
 """After these another provider may be asked. A refusal on policy is never shopped around."""
 
 
@@ -151,6 +151,7 @@ class Descent(Generic[R]):
             if admission.probe:
                 await ports.breaker.failed(target.key, admission)
             raise
+        latency_ms = (monotonic() - started) * 1000
         if admission.probe:
             await ports.breaker.succeeded(target.key, admission)
         try:
@@ -163,12 +164,10 @@ class Descent(Generic[R]):
         if value is None:
             assert malformed is not None  # noqa: S101 - one of the two is set
             raise malformed
-        latency_ms = (monotonic() - started) * 1000
         route = route_taken(self._decision, candidate)
         if candidate.reason is RouteReason.EXPERIMENT:
             await self._observe(operation, cost, latency_ms)
-        ladder.metrics.answered(route, latency_ms)
-        ladder.tally += Tally(providers=(target.provider,), routes=(route,))
+        ladder.answered(route, target, latency_ms)
         return Answered(value, target, prompt.version, route.experiment, route.arm)
 
     async def _account_for(
@@ -182,7 +181,7 @@ class Descent(Generic[R]):
     ) -> None:
         """Book or give back what a failed call took, and tell the breaker."""
         target = candidate.target
-        if error.fault in _TRIPS:
+        if error.fault in OUTAGES:
             await self._ports.breaker.failed(target.key, admission)
         elif admission.probe:
             await self._ports.breaker.succeeded(target.key, admission)

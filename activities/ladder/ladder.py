@@ -17,7 +17,7 @@ from uuid import UUID
 from temporalio import activity
 
 from activities.ladder.booking import Booking
-from activities.ladder.descent import Descent
+from activities.ladder.descent import OUTAGES, Descent
 from activities.ladder.metrics import LadderMetrics
 from activities.ladder.ports import Answered, LadderPorts, Question
 from domain.campaign import CampaignRecord, OnBudget
@@ -26,9 +26,12 @@ from domain.errors import ProviderError, ProviderFault
 from domain.progress import Tally
 from domain.prompt import KeptAnswer, Variant
 from domain.provider import FallbackReason, FallbackStep
-from domain.routing import Decision, Target, decide
+from domain.routing import Decision, RouteTaken, Target, decide
 
 R = TypeVar("R")
+
+LOOK_UP_S = 5.0
+"""How long a provider may take to say what it has kept."""
 
 
 class Ladder:
@@ -75,7 +78,7 @@ class Ladder:
         if self._record.on_budget is OnBudget.STOP:
             decision = decision.model_copy(update={"cheaper": ()})
         if self._attempt > 1:
-            kept = await self._bought_before(question, decision)
+            kept = await self._bought_before(question, decision, until)
             if kept is not None:
                 return kept
         return await Descent(self, self._booking, question, decision, until).run()
@@ -100,12 +103,27 @@ class Ladder:
             "provider.fallback", extra={"from": target.key, "to": to, "reason": str(reason), "purpose": taken.purpose}
         )
 
-    async def _bought_before(self, question: Question[R], decision: Decision) -> Answered[R] | None:
+    def answered(self, route: RouteTaken, target: Target, latency_ms: float) -> None:
+        """Remember who answered, and why it was asked."""
+        self.tally += Tally(providers=(target.provider,), routes=(route,))
+        self.metrics.answered(route, latency_ms)
+        activity.logger.info(
+            "provider.answered",
+            extra={
+                "target": route.target,
+                "intent": str(route.intent),
+                "reason": str(route.reason),
+                "experiment": route.experiment,
+                "arm": route.arm,
+            },
+        )
+
+    async def _bought_before(self, question: Question[R], decision: Decision, until: float) -> Answered[R] | None:
         """The first readable answer that an earlier attempt paid for; all of them are booked, once."""
         found: Answered[R] | None = None
         for candidate in (*decision.candidates, *decision.cheaper):
             target = candidate.target
-            for kept in await self._kept(target, self.step_id(question)):
+            for kept in await self._kept(target, self.step_id(question), until):
                 answer = _read_again(question, target, kept)
                 await self._booking.book(
                     question.purpose, target, kept.operation_id, kept.usage, usable=answer is not None
@@ -113,12 +131,20 @@ class Ladder:
                 found = found or answer
         return found
 
-    async def _kept(self, target: Target, step_id: UUID) -> Sequence[KeptAnswer]:
-        try:
-            return await self._ports.models[target.key].kept_of_step(step_id)
-        except ProviderError:
-            # What was paid there is found when the campaign's calls are compared with the ledger at its end.
+    async def _kept(self, target: Target, step_id: UUID, until: float) -> Sequence[KeptAnswer]:
+        """Not asked of a provider that is out of order: what was paid there is found at the end of the campaign."""
+        admission = await self._ports.breaker.admit(target.key)
+        if not admission.allowed:
             return ()
+        timeout_s = max(0.1, min(LOOK_UP_S, self._ports.call_timeout_s, until - monotonic()))
+        try:
+            kept = await self._ports.models[target.key].kept_of_step(step_id, timeout_s=timeout_s)
+        except ProviderError as error:
+            if error.fault in OUTAGES:
+                await self._ports.breaker.failed(target.key, admission)
+            return ()
+        await self._ports.breaker.succeeded(target.key, admission)
+        return kept
 
 
 def _read_again(question: Question[R], target: Target, kept: KeptAnswer) -> Answered[R] | None:

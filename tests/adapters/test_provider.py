@@ -212,20 +212,20 @@ class TestKept:
         first, second = a_call(campaign := str(uuid4())), a_call(campaign)
         bought = await model.complete(a_task(*recipients(2)), first)
         await model.complete(a_task(*recipients(1)), second)
-        (kept,) = await model.kept_of_step(first.step_id)
+        (kept,) = await model.kept_of_step(first.step_id, timeout_s=5)
         assert (kept.operation_id, kept.content, kept.usage) == (first.operation_id, bought.content, bought.usage)
         assert [each.operation_id for each in await model.kept_of_campaign(campaign)] == [
             first.operation_id,
             second.operation_id,
         ]
-        assert await model.kept_of_step(uuid4()) == []
+        assert await model.kept_of_step(uuid4(), timeout_s=5) == []
 
     async def test_an_answer_that_got_lost_on_its_way_is_found(self, model: OpenAIModel, ai: Simulator) -> None:
         await ai.fault("connection_reset", bill=True, count=1)
         call = a_call()
         error = await refusal(model.complete(a_task(*recipients(2)), call))
         assert error.billing_unknown
-        (kept,) = await model.kept_of_step(call.step_id)
+        (kept,) = await model.kept_of_step(call.step_id, timeout_s=5)
         assert len(read_batch(kept.content)) == 2
 
     async def test_a_campaign_with_more_answers_than_a_page_of_the_list(self, model: OpenAIModel) -> None:
@@ -243,9 +243,9 @@ class TestKept:
         async with open_models(settings.model_copy(update={"provider_keeps_answers": False})) as models:
             call = a_call()
             await models[KEYS[provider]].complete(a_task(*recipients(1)), call)
-            assert await models[KEYS[provider]].kept_of_step(call.step_id) == ()
+            assert await models[KEYS[provider]].kept_of_step(call.step_id, timeout_s=5) == ()
         async with open_models(settings) as models:
-            assert await models[KEYS[provider]].kept_of_step(call.step_id) == []
+            assert await models[KEYS[provider]].kept_of_step(call.step_id, timeout_s=5) == []
 
 
 class TestModerate:
@@ -255,18 +255,18 @@ class TestModerate:
 
     @pytest.mark.usefixtures("ai")
     async def test_a_harmless_text_is_not_flagged(self, direct: OpenAIModel) -> None:
-        (answer,) = await direct.moderate(["Hello Maya, the new set is here."])
+        (answer,) = await direct.moderate(["Hello Maya, the new set is here."], timeout_s=5)
         assert (answer.flagged, answer.categories) == (False, ())
 
     @pytest.mark.usefixtures("ai")
     async def test_the_categories_are_named_as_the_provider_names_them(self, direct: OpenAIModel) -> None:
-        harmless, answer = await direct.moderate(["hello", "an underage idiot"])
+        harmless, answer = await direct.moderate(["hello", "an underage idiot"], timeout_s=5)
         assert not harmless.flagged
         assert (answer.flagged, answer.categories) == (True, ("harassment", "sexual/minors"))
 
     async def test_a_failure_has_its_name(self, direct: OpenAIModel, ai: Simulator) -> None:
         await ai.fault("rate_limited", endpoint="moderations", retry_after_s=2, count=1)
-        error = await refusal(direct.moderate(["hello"]))
+        error = await refusal(direct.moderate(["hello"], timeout_s=5))
         assert (error.fault, error.retry_after_s) == (F.THROTTLED, 2)
 
 
