@@ -31,7 +31,6 @@ from adapters.logging import configure
 from adapters.settings import Settings
 from adapters.temporal import TemporalSendQueues, connect
 from domain.compliance import prepare
-from domain.routing import Capability
 from workflows.campaign import CampaignWorkflow
 from workflows.cost import CostReconciliationWorkflow
 from workflows.delivery import SendQueueWorkflow
@@ -91,11 +90,10 @@ def activities(ports: Ports, client: Client, settings: Settings) -> dict[str, Se
 
 def generation(ports: Ports, settings: Settings) -> GenerationPorts:
     """Everything that writing needs."""
-    moderators = [target.key for target in ports.routing.targets if Capability.MODERATION in target.capabilities]
-    moderator = ports.models[moderators[0]] if settings.moderation and moderators else None
     return GenerationPorts(
         campaigns=ports.campaigns,
         messages=ports.messages,
+        autonomy=ports.autonomy,
         prompts=ports.prompts,
         cache=ports.cache,
         ladder=LadderPorts(
@@ -112,7 +110,7 @@ def generation(ports: Ports, settings: Settings) -> GenerationPorts:
             call_timeout_s=settings.provider_timeout_s,
             deadline_s=settings.generation_deadline_s,
         ),
-        inspection=Inspection(ports.similarity, ports.prompts, ports.breaker, moderator, judged=settings.quality_judge),
+        inspection=Inspection(ports.similarity, ports.prompts, ports.moderator, judged=settings.quality_judge),
         messages_per_call=settings.messages_per_call,
         concurrency=settings.generation_concurrency,
         patience_s=settings.draft_patience_s,

@@ -140,6 +140,7 @@ class CampaignActivities:
             fallback_count=tally.fallback_count,
             routes=tally.routes,
             cached=tally.cached,
+            unresolved=tally.unresolved,
             audience=outcome.audience,
             outcomes=counts,
             alternatives=outcome.alternatives,

@@ -5,8 +5,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from temporalio import activity
-
 from activities.ladder import Answered, Ladder, Question
 from domain.campaign import CampaignRecord
 from domain.compliance import ComplianceReport, check
@@ -15,7 +13,7 @@ from domain.delivery import Message, MessageOrigin, MessageStatus, message_id
 from domain.errors import CostLimitExceeded, ProviderError
 from domain.experiment import ArmObservation, Metric
 from domain.moderation import moderated
-from domain.ports import Breaker, LanguageModel, Prompts, SimilarityLog
+from domain.ports import Moderator, Prompts, SimilarityLog
 from domain.prompt import read_judgement
 from domain.provider import IntentType, ModerationAnswer, RecipientProfile
 from domain.quality import combined, quality_score
@@ -23,9 +21,6 @@ from domain.review import AWAITING_REVIEW, MANUAL_REVIEW, needs_review
 from domain.similarity import fingerprint
 
 GENERAL_TEXT = "general_text"
-MODERATION = "moderation"
-"""The breaker of the moderation endpoint: our own rules do without it."""
-MODERATION_TIMEOUT_S = 5.0
 CACHE = "cache"
 """In place of the provider of a text that was paid for before."""
 
@@ -50,18 +45,16 @@ class Place:
 
 
 class Inspection:
-    """Looks at texts before they become messages. ``moderator``: ``None`` when no provider is to be asked."""
+    """Looks at texts before they become messages."""
 
     def __init__(
         self,
         similarity: SimilarityLog,
         prompts: Prompts,
-        breaker: Breaker,
-        moderator: LanguageModel | None,
+        moderator: Moderator,
         *,
         judged: bool,
     ) -> None:
-        self._breaker = breaker
         self._similarity = similarity
         self._prompts = prompts
         self._moderator = moderator
@@ -93,20 +86,7 @@ class Inspection:
 
     async def moderation(self, texts: Sequence[str]) -> Sequence[ModerationAnswer | None]:
         """The provider's opinion of each text; ``None`` where there is none: our own rules stand by themselves."""
-        nobody: list[ModerationAnswer | None] = [None] * len(texts)
-        if self._moderator is None:
-            return nobody
-        admission = await self._breaker.admit(MODERATION)
-        if not admission.allowed:
-            return nobody
-        try:
-            answers = await self._moderator.moderate(texts, timeout_s=MODERATION_TIMEOUT_S)
-        except ProviderError as error:
-            await self._breaker.failed(MODERATION, admission)
-            activity.logger.warning("provider.moderation_failed", extra={"fault": str(error.fault)})
-            return nobody
-        await self._breaker.succeeded(MODERATION, admission)
-        return answers
+        return await self._moderator.opinions(texts)
 
     async def _judgement(self, record: CampaignRecord, text: str, ladder: Ladder) -> float | None:
         if not self._judged:
@@ -125,7 +105,7 @@ class Inspection:
             origin = message.origin
             if origin is None or not origin.experiment or not origin.arm or message.compliance is None:
                 continue
-            await ladder.ports.experiments.observe(
+            await ladder.observe(
                 ArmObservation(
                     observation_id=f"{message.message_id}/draft",
                     experiment=origin.experiment,

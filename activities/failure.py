@@ -37,7 +37,8 @@ def translated(
         try:
             return await method(*args, **kwargs)
         except HuntazeError as error:
-            raise application_error(error) from error
+            # Without its cause: a provider's own words may quote a name, and what leaves stays in a history.
+            raise application_error(error) from None
 
     return wrapper
 

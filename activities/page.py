@@ -12,7 +12,7 @@ from domain.campaign import CampaignRecord, OnBudget
 from domain.delivery import Message, message_id
 from domain.errors import CostLimitExceeded, ProviderError, ProviderFault
 from domain.model import AccountId, Model
-from domain.ports import CampaignStore, MessageStore, Prompts, ResponseCache
+from domain.ports import AutonomyStore, CampaignStore, MessageStore, Prompts, ResponseCache
 from domain.progress import Tally
 from domain.prompt import read_batch
 from domain.provider import (
@@ -58,6 +58,7 @@ class GenerationPorts:
 
     campaigns: CampaignStore
     messages: MessageStore
+    autonomy: AutonomyStore
     prompts: Prompts
     cache: ResponseCache
     ladder: LadderPorts
@@ -165,7 +166,7 @@ class Page:
                         *await self._write(f"{name}a", left[:half]),
                         *await self._write(f"{name}b", left[half:]),
                     ]
-                if error.fault in OUTAGE and self._patient:
+                if error.fault in OUTAGE and error.retryable and self._patient:
                     await self._ports.messages.create_many(await self._finished(texts, ([], [])))
                     raise
                 return await self._finished(texts, self._without_model(left, error))

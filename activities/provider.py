@@ -11,13 +11,13 @@ from temporalio import activity
 from activities.draft import CACHE
 from activities.failure import heartbeating, translated
 from activities.ladder import Ladder, Question
-from activities.ladder.booking import Booking
+from activities.ladder.booking import book_lost
 from activities.page import OUTAGE, DraftPage, GenerationPorts, Page, stepped_below, writing
 from domain.campaign import CampaignRecord, CampaignStatus, GenerationInput
 from domain.compliance import check
 from domain.compliance_disclosure import disclosed
 from domain.delivery import Message
-from domain.errors import CostLimitExceeded, NotFound, ProviderError, ProviderFault
+from domain.errors import ComplianceViolation, CostLimitExceeded, NotFound, ProviderError, ProviderFault
 from domain.lane import PageDrafted, distribution
 from domain.model import Model
 from domain.moderation import moderated
@@ -96,7 +96,7 @@ class ProviderActivities:
 
         When the campaign is cancelled meanwhile, calls that are under way are finished and booked first.
         """
-        record = await self._record(request.campaign_id)
+        record = await self._as_allowed(await self._record(request.campaign_id), request.account_id)
         plan = await self._ports.campaigns.plan(record.campaign_id)
         if plan is None:
             raise NotFound(f"campaign {record.campaign_id} has no plan")
@@ -110,6 +110,10 @@ class ProviderActivities:
                 page.stop()
                 await work
                 raise
+            if ladder.tally.unresolved:
+                # What was charged for lost answers is part of what the next page may spend.
+                with suppress(ProviderError):
+                    await self._book_lost(record)
             stored = await page.stored()
         return Drafted(
             page=distribution(stored),
@@ -157,6 +161,7 @@ class ProviderActivities:
             fallback_count=ladder.tally.fallback_count,
             routes=ladder.tally.routes,
             cached=ladder.tally.cached,
+            unresolved=ladder.tally.unresolved,
             audience=record.audience_size,
         ).model_copy(update=found)
         await self._ports.campaigns.save_result(record.campaign_id, result)
@@ -191,6 +196,11 @@ class ProviderActivities:
             await self._ports.cache.keep_plan(key, plan)
         except (ProviderError, CostLimitExceeded) as error:
             cached = await self._ports.cache.plan(key)
+            if cached is None and isinstance(error, ProviderError) and error.fault is ProviderFault.CONTENT_POLICY:
+                raise ComplianceViolation(
+                    "the provider refuses to plan this brief; write it without what its content policy forbids",
+                    rules=("provider-content-policy",),
+                ) from error
             if cached is None:
                 raise
             plan = cached
@@ -219,7 +229,10 @@ class ProviderActivities:
         report = check(text, region=recipient.region)
         return {
             "plan": plan,
-            "message": GeneratedText(recipient_id=recipient.recipient_id, text=text, cached=cached),
+            # A text that must not be sent is not handed out either.
+            "message": None
+            if report.blocked
+            else GeneratedText(recipient_id=recipient.recipient_id, text=text, cached=cached),
             "compliance": report,
             "compliance_score": report.score,
             "quality_score": quality_score(text, recipient.name),
@@ -241,19 +254,11 @@ class ProviderActivities:
         return {"compliance": report, "compliance_score": report.score, "reason": reason}
 
     async def _book_lost(self, record: CampaignRecord) -> int:
-        """Book every answer of the request that a provider has kept and the ledger does not have; how many."""
-        ports = self._ports.ladder
-        booking = Booking(record, ports)
-        known = await ports.costs.operations(record.campaign_id)
-        lost = [
-            (target, kept)
-            for target in ports.routing.targets
-            for kept in await ports.models[target.key].kept_of_campaign(record.campaign_id)
-            if kept.operation_id not in known
-        ]
-        for target, kept in lost:
-            await booking.book("lost", target, kept.operation_id, kept.usage, usable=False)
-        return len(lost)
+        """Book every answer of the request that a provider has kept and the ledger does not have; how many.
+
+        Raises the last ``ProviderError`` after everything that could be found is booked.
+        """
+        return await book_lost(record, self._ports.ladder)
 
     async def _correct_result(self, record: CampaignRecord) -> None:
         """A stored result says what the ledger says, also when an attempt before this one booked and got no further."""
@@ -276,6 +281,13 @@ class ProviderActivities:
         info = activity.info()
         waited = info.current_attempt_scheduled_time - info.scheduled_time
         return waited < timedelta(seconds=self._ports.patience_s)
+
+    async def _as_allowed(self, record: CampaignRecord, account_id: str) -> CampaignRecord:
+        """With no more autonomy than the account's owner allows now, which may be less than at the start."""
+        opt_in = await self._ports.autonomy.get(account_id)
+        if opt_in.allows(record.compliance_level):
+            return record
+        return record.model_copy(update={"compliance_level": opt_in.level})
 
     async def _record(self, campaign_id: str) -> CampaignRecord:
         record = await self._ports.campaigns.get(campaign_id)

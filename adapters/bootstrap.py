@@ -14,6 +14,7 @@ from adapters.cost import DynamoCosts
 from adapters.delivery import DynamoMessages
 from adapters.dynamodb import Dynamo, DynamoDependency, open_dynamo
 from adapters.experiment import DynamoExperiments
+from adapters.moderation import ProviderModerator
 from adapters.onlyfans import open_gateway
 from adapters.price import ListPrices
 from adapters.prompt import FilePrompts
@@ -44,6 +45,7 @@ from domain.ports import (
     LanguageModel,
     Limiter,
     MessageStore,
+    Moderator,
     PriceBook,
     Prompts,
     ResponseCache,
@@ -51,7 +53,7 @@ from domain.ports import (
     SlotLog,
     Tokens,
 )
-from domain.routing import RoutingPolicy
+from domain.routing import Capability, RoutingPolicy
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,7 @@ class Ports:
     limiter: Limiter
     gateway: Gateway
     models: Mapping[str, LanguageModel]
+    moderator: Moderator
     prompts: Prompts
     breaker: Breaker
     cache: ResponseCache
@@ -94,6 +97,7 @@ async def open_ports(settings: Settings) -> AsyncIterator[Ports]:
         accounts = DynamoAccounts(dynamo)
         slots = DynamoSlots(dynamo)
         costs = DynamoCosts(dynamo)
+        breaker = RedisBreaker(redis, settings.breaker)
         yield Ports(
             campaigns=DynamoCampaigns(dynamo),
             messages=DynamoMessages(dynamo),
@@ -108,7 +112,8 @@ async def open_ports(settings: Settings) -> AsyncIterator[Ports]:
             gateway=gateway,
             models=models,
             prompts=FilePrompts(),
-            breaker=RedisBreaker(redis, settings.breaker),
+            breaker=breaker,
+            moderator=ProviderModerator(_moderating(models, settings), breaker),
             cache=RedisResponseCache(redis),
             similarity=RedisSimilarityLog(redis),
             prices=ListPrices(settings.prices),
@@ -119,6 +124,12 @@ async def open_ports(settings: Settings) -> AsyncIterator[Ports]:
             experiments=DynamoExperiments(dynamo),
             dependencies=(DynamoDependency(dynamo), RedisDependency(redis), gateway, *_one_of_each_provider(models)),
         )
+
+
+def _moderating(models: Mapping[str, OpenAIModel], settings: Settings) -> LanguageModel | None:
+    """The first model whose provider has a moderation endpoint, if texts are to be moderated."""
+    able = [each.key for each in routing_of(settings).targets if Capability.MODERATION in each.capabilities]
+    return models[able[0]] if settings.moderation and able else None
 
 
 def _one_of_each_provider(models: Mapping[str, OpenAIModel]) -> Sequence[OpenAIModel]:

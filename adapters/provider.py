@@ -7,12 +7,14 @@ Where the provider may keep answers (``store``), each carries the id of its oper
 what was bought already, and a campaign's calls can be compared with the ledger.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from uuid import UUID
 
 import openai
 from openai import AsyncAzureOpenAI, AsyncOpenAI, DefaultAioHttpClient
+from openai.types.chat import ChatCompletion
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from adapters.settings import Settings
@@ -25,6 +27,8 @@ from domain.routing import Capability, RoutingPolicy, Target, default_policy
 MODERATION_MODEL = "omni-moderation-latest"
 OPERATION = "operation_id"
 STEP = "step_id"
+TARGET = "target"
+VERSION = "prompt_version"
 CAMPAIGN = "campaign_id"
 LIST_TIMEOUT_S = 30.0
 LISTED = 100
@@ -81,9 +85,16 @@ class OpenAIModel:
         try:
             # Posted and read as it is: the SDK's own method goes through every part of the schema, and builds every
             # part of the answer, which takes longer than everything else in the client together.
-            content = await self._client.post(
-                "/chat/completions", cast_to=bytes, body=self._body(prompt, call), options={"timeout": call.timeout_s}
-            )
+            # The SDK's own time-out is for each read: a server that trickles could hold a call for ever.
+            async with asyncio.timeout(call.timeout_s):
+                content = await self._client.post(
+                    "/chat/completions",
+                    cast_to=bytes,
+                    body=self._body(prompt, call),
+                    options={"timeout": call.timeout_s},
+                )
+        except TimeoutError as error:
+            raise _too_late() from error
         except openai.APIError as error:
             raise _translated(error) from error
         try:
@@ -92,16 +103,16 @@ class OpenAIModel:
             raise ProviderError(
                 "the provider's answer is no chat completion", fault=ProviderFault.TRANSIENT, billing_unknown=True
             ) from error
-        usage = _usage_of(answer.usage)
+        usage = None if answer.usage is None else _usage_of(answer.usage)
         return Completion(content=_content_of(answer.choices[0], usage), usage=usage)
 
     async def kept_of_step(self, step_id: UUID, *, timeout_s: float) -> Sequence[KeptAnswer]:
         """What was bought for a step, oldest first."""
-        return await self._kept({STEP: str(step_id)}, timeout_s)
+        return await self._kept({STEP: str(step_id), TARGET: self.name}, timeout_s)
 
     async def kept_of_campaign(self, campaign_id: str) -> Sequence[KeptAnswer]:
         """What was bought for a campaign, oldest first."""
-        return await self._kept({CAMPAIGN: campaign_id}, LIST_TIMEOUT_S)
+        return await self._kept({CAMPAIGN: campaign_id, TARGET: self.name}, LIST_TIMEOUT_S)
 
     async def moderate(self, texts: Sequence[str], *, timeout_s: float) -> Sequence[ModerationAnswer]:
         """The provider's moderation endpoint; free of charge."""
@@ -134,24 +145,27 @@ class OpenAIModel:
             },
             "max_completion_tokens": prompt.max_output_tokens,
         }
-        return {**body, "store": True, "metadata": _labels(call)} if self._keeps else body
+        labels = {
+            OPERATION: str(call.operation_id),
+            STEP: str(call.step_id),
+            CAMPAIGN: call.campaign_id,
+            TARGET: self.name,
+            VERSION: prompt.version,
+        }
+        return {**body, "store": True, "metadata": labels} if self._keeps else body
 
     async def _kept(self, labels: dict[str, str], timeout_s: float) -> Sequence[KeptAnswer]:
         if not self._keeps:
             return ()
         try:
             listed = self._client.chat.completions.list(
-                metadata=labels, model=self._target.model, limit=LISTED, order="asc", timeout=timeout_s
+                # By our own labels alone: a provider may list an answer under another name of its model.
+                metadata=labels,
+                limit=LISTED,
+                order="asc",
+                timeout=timeout_s,
             )
-            return [
-                KeptAnswer(
-                    operation_id=UUID(operation),
-                    content=each.choices[0].message.content or "",
-                    usage=_usage_of(None if each.usage is None else _Usage.model_validate(each.usage.model_dump())),
-                )
-                async for each in listed
-                if (operation := (each.metadata or {}).get(OPERATION))
-            ]
+            return [kept async for each in listed if (kept := _kept_answer(each)) is not None]
         except openai.APIError as error:
             raise _translated(error) from error
 
@@ -199,23 +213,39 @@ async def open_models(settings: Settings) -> AsyncIterator[Mapping[str, OpenAIMo
         }
 
 
-def _labels(call: ProviderCall) -> dict[str, str]:
-    return {OPERATION: str(call.operation_id), STEP: str(call.step_id), CAMPAIGN: call.campaign_id}
+def _kept_answer(stored: ChatCompletion) -> KeptAnswer | None:
+    """``None`` for an answer that is not ours to read."""
+    labels = stored.metadata or {}
+    if OPERATION not in labels or not stored.choices or stored.usage is None:
+        return None
+    return KeptAnswer(
+        operation_id=UUID(labels[OPERATION]),
+        content=stored.choices[0].message.content or "",
+        usage=_usage_of(_Usage.model_validate(stored.usage.model_dump())),
+        prompt_version=labels.get(VERSION, ""),
+    )
 
 
-def _content_of(choice: _Choice, usage: Usage) -> str:
+def _content_of(choice: _Choice, usage: Usage | None) -> str:
+    billed = None if usage is None else usage.billed
     if choice.finish_reason == "content_filter" or choice.message.refusal:
         raise ProviderError(
-            "the provider refused on content policy", fault=ProviderFault.CONTENT_POLICY, billed_tokens=usage.billed
+            "the provider refused on content policy",
+            fault=ProviderFault.CONTENT_POLICY,
+            billed_tokens=billed,
+            billing_unknown=billed is None,
         )
     if choice.finish_reason == "length":
-        raise ProviderError("the answer was cut off", fault=ProviderFault.MALFORMED_OUTPUT, billed_tokens=usage.billed)
+        raise ProviderError(
+            "the answer was cut off",
+            fault=ProviderFault.CONTEXT_LENGTH,
+            billed_tokens=billed,
+            billing_unknown=billed is None,
+        )
     return choice.message.content or ""
 
 
-def _usage_of(usage: _Usage | None) -> Usage:
-    if usage is None:
-        return Usage()
+def _usage_of(usage: _Usage) -> Usage:
     read, thought = usage.prompt_tokens_details, usage.completion_tokens_details
     return Usage(
         input_tokens=usage.prompt_tokens,
@@ -227,16 +257,21 @@ def _usage_of(usage: _Usage | None) -> Usage:
 
 def _translated(error: openai.APIError) -> ProviderError:
     if isinstance(error, openai.APITimeoutError) and not _refused_or_reset(error):
-        return ProviderError("the provider did not answer in time", fault=ProviderFault.TIMEOUT, billing_unknown=True)
+        return _too_late()
     if isinstance(error, openai.APIStatusError):
         return ProviderError(
             f"the provider answered {error.status_code}",
             fault=_fault_of(error),
             retry_after_s=_retry_after(error),
+            billing_unknown=error.status_code in {408, 500, 502, 504},
         )
     # Nothing was asked of a server that refused the connection; one that broke it may have answered.
     refused = any(isinstance(cause, ConnectionRefusedError) for cause in _causes(error))
     return ProviderError("the provider can't be reached", fault=ProviderFault.TRANSIENT, billing_unknown=not refused)
+
+
+def _too_late() -> ProviderError:
+    return ProviderError("the provider did not answer in time", fault=ProviderFault.TIMEOUT, billing_unknown=True)
 
 
 def _refused_or_reset(error: BaseException) -> bool:
@@ -259,7 +294,8 @@ def _fault_of(error: openai.APIStatusError) -> ProviderFault:
     match error.status_code:
         case 429:
             return ProviderFault.THROTTLED
-        case 401 | 403:
+        case 401 | 403 | 404:
+            # A deployment that is not there is, like a key that is not accepted, for an administrator to mend.
             return ProviderFault.AUTH
         case 408:
             return ProviderFault.TIMEOUT

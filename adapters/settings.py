@@ -88,7 +88,9 @@ class Settings(BaseSettings):
     azure_openai_model: str = Field(default="gpt-4o", description="model behind the deployment, for its price")
     openai_cheaper_model: str = Field(default="gpt-4.1-nano", description="asked when a budget has too little left")
     routing: RoutingPolicy | None = Field(default=None, description="JSON; by default from the models above")
-    provider_timeout_s: float = Field(default=30.0, gt=0)
+    provider_timeout_s: float = Field(
+        default=30.0, gt=0, le=50, description="less than the minute for which its money is reserved"
+    )
     generation_deadline_s: float = Field(default=60.0, gt=0, description="for one answer over all rungs of the ladder")
     draft_patience_s: float = Field(
         default=120.0, ge=0, description="how long a page waits for providers before fans get general texts"

@@ -24,6 +24,7 @@ from domain.compliance import MAX_TEXT_CHARACTERS, ComplianceLevel, ComplianceRe
 from domain.delivery import AccountControl, Message, MessageOrigin, MessageStatus, Priority
 from domain.errors import ComplianceViolation, Conflict, InvalidRequest, NotFound
 from domain.model import AccountId, Moment, RecipientId, Request
+from domain.moderation import moderated
 from domain.ports import SendQueues
 from domain.provider import IntentType, PreferredProvider
 from domain.rate_limit import MessageType
@@ -93,7 +94,17 @@ def require_compliant(text: str) -> ComplianceReport:
     return report
 
 
-def require_unblocked(report: ComplianceReport) -> None:
+async def require_moderated(
+    text: str, report: ComplianceReport, ports: Ports, *, field: str = "text"
+) -> ComplianceReport:
+    """The report with what the provider's moderation adds; raises ``ComplianceViolation`` when that blocks."""
+    (opinion,) = await ports.moderator.opinions([text])
+    found = report if opinion is None else moderated(report, opinion)
+    require_unblocked(found, field=field)
+    return found
+
+
+def require_unblocked(report: ComplianceReport, *, field: str = "text") -> None:
     """Raises ``ComplianceViolation`` with every rule that blocks, and its remedy."""
     if not report.blocked:
         return
@@ -103,7 +114,7 @@ def require_unblocked(report: ComplianceReport) -> None:
         ComplianceViolation(
             f"The text breaks {', '.join(rules)}. {' '.join(violation.remedy for violation in broken)}", rules=rules
         ),
-        tuple(FieldError(field="text", message=f"{rule.rule_id}: {rule.remedy}") for rule in broken),
+        tuple(FieldError(field=field, message=f"{rule.rule_id}: {rule.remedy}") for rule in broken),
     )
 
 

@@ -8,6 +8,7 @@ from uuid import uuid4
 
 from adapters.bootstrap import Ports
 from adapters.settings import Settings
+from api.direct import require_moderated
 from api.fields import FieldError
 from api.refusals import MalformedRequest, Refusal
 from domain.access import Principal
@@ -22,7 +23,7 @@ from domain.campaign import (
     languages_of,
     paginate,
 )
-from domain.compliance import ComplianceLevel
+from domain.compliance import ComplianceLevel, check
 from domain.errors import Conflict, Forbidden, InvalidRequest, TooLarge
 from domain.provider import IntentType
 
@@ -41,6 +42,8 @@ async def accept(
     _check_audience(intent, settings.max_audience)
     _check_accounts(intent, caller)
     await _check_autonomy(intent, ports)
+    if text := intent.delivery.alternative_text:
+        await require_moderated(text, check(text), ports, field="delivery.alternativeText")
     await _check_times(intent, campaign_id(caller.user_id, key), ports, now)
     # A hundred thousand recipients take a second to sort into pages: not on the event loop.
     record, pages = await asyncio.to_thread(_prepare, intent, key, caller.user_id, settings.page_size, now)

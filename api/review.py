@@ -7,7 +7,7 @@ import structlog
 
 from adapters.bootstrap import Ports
 from api.background import Background
-from api.direct import require_unblocked
+from api.direct import require_moderated, require_unblocked
 from api.engine import Engine, EngineUnavailable, NotRunning
 from api.fields import FieldError
 from api.refusals import Refusal
@@ -68,6 +68,7 @@ async def edit(
     recipient = next(each for each in audience.recipients if each.recipient_id == message.recipient_id)
     report = check(body.text, region=recipient.region)
     require_unblocked(report)
+    report = await require_moderated(body.text, report, ports)
     changed = edited(message, body, report, quality_score(body.text, recipient.name), review)
     if not await ports.messages.edit(changed):
         now = await _message(record, message_id, ports)

@@ -126,6 +126,8 @@ class ProviderError(HuntazeError):
             ProviderFault.INVALID_REQUEST,
             ProviderFault.CONTENT_POLICY,
             ProviderFault.CONTEXT_LENGTH,
+            # Four answers of two providers could not be read by then, and every further one would be paid for.
+            ProviderFault.MALFORMED_OUTPUT,
         }
 
 

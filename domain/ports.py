@@ -384,6 +384,14 @@ class LanguageModel(Protocol):
         ...
 
 
+class Moderator(Protocol):
+    """The provider's moderation, where there is one. Never raises."""
+
+    async def opinions(self, texts: Sequence[str]) -> Sequence[ModerationAnswer | None]:
+        """One for each text; ``None`` where there is none, and our own rules stand by themselves."""
+        ...
+
+
 class Prompts(Protocol):
     """Versioned prompts; the version travels with every message."""
 

@@ -175,6 +175,7 @@ class WorkflowResult(Model):
     fallback_count: int = 0
     routes: tuple[RouteTaken, ...] = Field(default=(), description="who answered how often, and why it was asked")
     cached: int = Field(default=0, description="messages with a general text, which cost nothing")
+    unresolved: int = Field(default=0, description="calls that may have been charged without being in the costs yet")
     audience: int = 0
     outcomes: dict[MessageStatus, int] = Field(default_factory=dict)
     alternatives: tuple[Alternative, ...] = Field(

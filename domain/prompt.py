@@ -47,10 +47,10 @@ class ProviderCall(Model):
 
 
 class Completion(Model):
-    """An answer and what was billed for it."""
+    """An answer and what was billed for it; ``None``: the provider did not say."""
 
     content: str
-    usage: Usage
+    usage: Usage | None
 
 
 class KeptAnswer(Model):
@@ -59,6 +59,7 @@ class KeptAnswer(Model):
     operation_id: UUID
     content: str
     usage: Usage
+    prompt_version: str = ""
 
 
 class _Output(BaseModel):

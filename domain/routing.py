@@ -183,12 +183,14 @@ def decide(
 ) -> Decision:
     """The same question has the same answer, always.
 
-    First choice: the experiment's arm for ``unit``, else a target of the preferred provider, else by weight, sticky by
+    First choice: a target of the preferred provider, else the experiment's arm for ``unit``, else by weight, sticky by
     ``unit``. Then the others in the policy's order, those of the preferred provider before the rest. Targets whose
     breaker is open, that lack a capability or whose context is too small for ``tokens`` are passed over.
     """
     route = policy.routes[intent]
-    experiment = next((each for each in policy.experiments if each.intent is intent), None)
+    experiment = None
+    if preferred is PreferredProvider.AUTO:
+        experiment = next((each for each in policy.experiments if each.intent is intent), None)
     arm = ""
     if experiment is not None:
         names = tuple(experiment.arms)

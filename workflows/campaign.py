@@ -30,9 +30,10 @@ with workflow.unsafe.imports_passed_through():
     from workflows import policies
     from workflows.campaign_lane import LaneLoop
     from workflows.campaign_run import RunningCampaign, reason_of
-    from workflows.cost import CostReconciliationWorkflow
+    from workflows.cost import reconcile_later
 
 COST_LIMIT = str(ErrorType.COST_LIMIT_EXCEEDED)
+EXPIRED = "expired"
 STATUS = SearchAttributeKey.for_keyword("HuntazeStatus")
 CLOSING_ATTEMPTS = 5
 CLOSING_PAUSE = timedelta(seconds=10)
@@ -173,17 +174,24 @@ class CampaignWorkflow:
     async def _plan(self) -> None:
         if self._state.planned or self._state.status is CampaignStatus.CANCELLING:
             return
+        policy, expires_at = (
+            policies.generating(self._input.owner, self._input.priority),
+            self._input.delivery.expires_at,
+        )
+        if expires_at is not None:
+            policy = {**policy, "schedule_to_close_timeout": max(expires_at - workflow.now(), timedelta(seconds=1))}
         try:
             planned = await self._campaign.unless_cancelled(
                 workflow.start_activity_method(
                     ProviderActivities.plan,
                     PlanCampaign(campaign_id=self._input.campaign_id),
                     cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
-                    **policies.generating(self._input.owner, self._input.priority),
+                    **policy,
                 )
             )
         except ActivityError as error:
-            self._update(stopped=reason_of(error))
+            expired = expires_at is not None and expires_at <= workflow.now() + timedelta(seconds=1)
+            self._update(stopped=EXPIRED if expired else reason_of(error))
             return
         if planned is not None:
             self._update(
@@ -240,12 +248,9 @@ class CampaignWorkflow:
         try:
             await workflow.execute_activity_method(ProviderActivities.reconcile, request, **policies.RECONCILE)
         except ActivityError:
-            await workflow.start_child_workflow(
-                CostReconciliationWorkflow.run,
-                request,
-                id=f"reconcile-{request.campaign_id}",
-                parent_close_policy=workflow.ParentClosePolicy.ABANDON,
-            )
+            workflow.logger.info("the costs can't be compared with the providers yet")
+        # Also when it went well: a provider may still be writing an answer that nobody waits for any more.
+        await reconcile_later(request)
 
     async def _reconcile(self, outcome: CampaignOutcome) -> WorkflowResult:
         return await workflow.execute_activity_method(CampaignActivities.finish, outcome, **policies.STORE)
@@ -260,7 +265,7 @@ class CampaignWorkflow:
     def _final_status(self) -> CampaignStatus:
         if self._state.status is CampaignStatus.CANCELLING:
             return CampaignStatus.CANCELLED
-        if self._state.stopped and self._state.stopped != COST_LIMIT:
+        if self._state.stopped and self._state.stopped not in {COST_LIMIT, EXPIRED}:
             return CampaignStatus.FAILED
         return CampaignStatus.COMPLETED
 

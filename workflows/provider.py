@@ -6,11 +6,12 @@ from temporalio.exceptions import ActivityError, ApplicationError
 
 with workflow.unsafe.imports_passed_through():
     from activities.campaign import CampaignActivities, StatusChange
-    from activities.provider import ProviderActivities
+    from activities.provider import ProviderActivities, ReconcileCosts
     from domain.campaign import CampaignStatus, GenerationInput
     from domain.errors import ErrorType
     from domain.progress import WorkflowResult
     from workflows import policies
+    from workflows.cost import reconcile_later
 
 STATUS = SearchAttributeKey.for_keyword("HuntazeStatus")
 
@@ -33,7 +34,10 @@ class GenerationWorkflow:
                 **policies.STORE,
             )
             workflow.upsert_search_attributes([STATUS.value_set(str(CampaignStatus.FAILED))])
+            await reconcile_later(ReconcileCosts(campaign_id=request.campaign_id))
             raise
+        if result.unresolved:
+            await reconcile_later(ReconcileCosts(campaign_id=request.campaign_id))
         workflow.upsert_search_attributes([STATUS.value_set(str(result.status))])
         return result
 

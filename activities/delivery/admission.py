@@ -148,6 +148,9 @@ class Admission:
                 )
                 return False
         report = check(message.text)
+        if message.compliance is not None and message.compliance.blocked:
+            # Found when it was written or edited, perhaps by the provider's moderation, which is not asked again.
+            report = message.compliance
         if report.blocked and message.status is MessageStatus.QUEUED:
             rules = ",".join(violation.rule_id for violation in report.violations)
             await self._ports.messages.transition(

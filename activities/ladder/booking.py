@@ -36,6 +36,11 @@ class Booking:
         await self._ports.budgets.reserve(operation, charged, price.most(asked, prompt.max_output_tokens))
         return charged
 
+    def at_most(self, prompt: Prompt, target: Target) -> Usage:
+        """The most that a call can be charged for."""
+        asked = self._ports.tokens.of_prompt(prompt, target.price_name)
+        return Usage(input_tokens=asked, output_tokens=prompt.max_output_tokens)
+
     async def refund(self, operation: UUID, charged: Sequence[Budget]) -> None:
         """Nothing was billed."""
         try:
@@ -102,3 +107,25 @@ class Booking:
             max_cost_micros=record.max_cost_micros,
             now=now,
         )
+
+
+async def book_lost(record: CampaignRecord, ports: LadderPorts) -> int:
+    """Book every answer of a request that a provider has kept and the ledger does not have; how many.
+
+    Raises the last ``ProviderError`` after everything that could be found is booked.
+    """
+    booking, found, failure = Booking(record, ports), 0, None
+    known = await ports.costs.operations(record.campaign_id)
+    for target in ports.routing.targets:
+        try:
+            kept = await ports.models[target.key].kept_of_campaign(record.campaign_id)
+        except ProviderError as error:
+            failure = error
+            continue
+        lost = [each for each in kept if each.operation_id not in known]
+        for each in lost:
+            await booking.book("lost", target, each.operation_id, each.usage, usable=False)
+        found += len(lost)
+    if failure is not None:
+        raise failure
+    return found

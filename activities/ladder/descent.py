@@ -8,18 +8,16 @@ from time import monotonic
 from typing import TYPE_CHECKING, Generic, TypeVar
 from uuid import UUID
 
-from temporalio import activity
-
 from activities.ladder.booking import Booking
 from activities.ladder.ports import Answered, Question
 from domain.alert import AlertKind, Severity
 from domain.breaker import Admission
 from domain.budget import Budget
 from domain.cost import Usage
-from domain.errors import CostLimitExceeded, HuntazeError, ProviderError, ProviderFault
+from domain.errors import CostLimitExceeded, ProviderError, ProviderFault
 from domain.experiment import ArmObservation, Metric
 from domain.progress import Tally
-from domain.prompt import ProviderCall, Variant
+from domain.prompt import Prompt, ProviderCall, Variant
 from domain.provider import FallbackReason
 from domain.routing import Candidate, Decision, RouteReason, Target, route_taken
 
@@ -60,21 +58,22 @@ class Descent(Generic[R]):
         self._decision = decision
         self._until = until
         self._failure: ProviderError | None = None
+        self._denied: Target | None = None
 
     async def run(self) -> Answered[R]:
         """The models of the route, then the cheaper ones if it was money that was missing."""
         try:
             answer = await self._first_of(self._decision.candidates)
         except CostLimitExceeded as short:
-            target = self._decision.candidates[0].target
+            target = self._denied or self._decision.candidates[0].target
             cheaper = self._decision.cheaper
             self._ladder.step(
                 self._question, target, cheaper[0].target.key if cheaper else "none", FallbackReason.BUDGET
             )
             await self._booking.budget_alert(short)
-            answer = await self._first_of(cheaper) if cheaper else None
-            if answer is None and self._failure is None:
+            if not cheaper:
                 raise
+            answer = await self._first_of(cheaper)
         if answer is None:
             raise self._failure or ProviderError("no model may be asked", fault=ProviderFault.TRANSIENT)
         return answer
@@ -95,16 +94,14 @@ class Descent(Generic[R]):
                 self._note(ProviderError("the deadline has passed", fault=ProviderFault.TIMEOUT))
                 self._ladder.step(self._question, target, following, FallbackReason.DEADLINE)
                 return None
-            admission = await self._ports.breaker.admit(target.key)
-            self._ladder.metrics.admitted(target.key, admission)
-            if not admission.allowed:
-                self._note(_rejected(target, admission))
-                self._ladder.step(self._question, target, following, FallbackReason.BREAKER_OPEN)
-                return None
             try:
-                return await self._call(candidate, variant, admission)
+                answer = await self._try(candidate, variant)
             except ProviderError as error:
                 self._failure = error
+            else:
+                if answer is None:
+                    self._ladder.step(self._question, target, following, FallbackReason.BREAKER_OPEN)
+                return answer
             fault = self._failure.fault
             wording = _REWORDED.get(fault)
             if wording is not None and variant is Variant.USUAL:
@@ -122,19 +119,38 @@ class Descent(Generic[R]):
             self._ladder.step(self._question, target, following, fault)
             return None
 
-    async def _call(self, candidate: Candidate, variant: Variant, admission: Admission) -> Answered[R]:
-        """Reserve, call, book: an answer that can't be read was paid for as well."""
-        ladder, ports, question, target = self._ladder, self._ports, self._question, candidate.target
-        prompt = question.prompt(variant)
-        operation = ladder.next_operation(question, target)
+    async def _try(self, candidate: Candidate, variant: Variant) -> Answered[R] | None:
+        """Reserve, ask the breaker, call; ``None``: the breaker is open.
+
+        In this order, because whoever is given the probe has to make the call.
+        """
+        target, prompt = candidate.target, self._question.prompt(variant)
+        operation = self._ladder.next_operation(self._question, target)
         now = datetime.now(UTC)
         try:
             charged = await self._booking.reserve(operation, prompt, target, now)
-        except BaseException:
-            # Whoever holds the probe must say what became of it.
-            if admission.probe:
-                await ports.breaker.failed(target.key, admission)
+        except CostLimitExceeded:
+            self._denied = target
             raise
+        admission = await self._ports.breaker.admit(target.key)
+        self._ladder.metrics.admitted(target.key, admission)
+        if not admission.allowed:
+            await self._booking.refund(operation, charged)
+            self._note(_rejected(target, admission))
+            return None
+        return await self._call(candidate, prompt, operation, charged, admission, now)
+
+    async def _call(
+        self,
+        candidate: Candidate,
+        prompt: Prompt,
+        operation: UUID,
+        charged: Sequence[Budget],
+        admission: Admission,
+        now: datetime,
+    ) -> Answered[R]:
+        """Call and book: an answer that can't be read was paid for as well."""
+        ladder, ports, question, target = self._ladder, self._ports, self._question, candidate.target
         call = ProviderCall(
             operation_id=operation,
             step_id=ladder.step_id(question),
@@ -158,8 +174,10 @@ class Descent(Generic[R]):
             value, malformed = question.read(completion.content), None
         except ProviderError as error:
             value, malformed = None, error
+        # Nothing is free: what the provider does not say is booked at the most that it can be.
+        usage = completion.usage or self._booking.at_most(prompt, target)
         cost = await self._booking.book(
-            question.purpose, target, operation, completion.usage, usable=malformed is None, charged=charged, at=now
+            question.purpose, target, operation, usage, usable=malformed is None, charged=charged, at=now
         )
         if value is None:
             assert malformed is not None  # noqa: S101 - one of the two is set
@@ -202,17 +220,14 @@ class Descent(Generic[R]):
         self._failure = self._failure or error
 
     async def _observe(self, operation: UUID, cost_micros: int, latency_ms: float) -> None:
-        observation = ArmObservation(
-            observation_id=str(operation),
-            experiment=self._decision.experiment,
-            arm=self._decision.arm,
-            values={Metric.COST_MICROS: cost_micros, Metric.LATENCY_MS: latency_ms},
+        await self._ladder.observe(
+            ArmObservation(
+                observation_id=str(operation),
+                experiment=self._decision.experiment,
+                arm=self._decision.arm,
+                values={Metric.COST_MICROS: cost_micros, Metric.LATENCY_MS: latency_ms},
+            )
         )
-        try:
-            await self._ports.experiments.observe(observation)
-        except HuntazeError:
-            # The answer is paid for: one observation less is the smaller loss.
-            activity.logger.warning("an observation of an experiment is lost", exc_info=True)
 
 
 def _rejected(target: Target, admission: Admission) -> ProviderError:

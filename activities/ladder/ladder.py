@@ -17,16 +17,17 @@ from uuid import UUID
 from temporalio import activity
 
 from activities.ladder.booking import Booking
-from activities.ladder.descent import OUTAGES, Descent
+from activities.ladder.descent import Descent
 from activities.ladder.metrics import LadderMetrics
 from activities.ladder.ports import Answered, LadderPorts, Question
 from domain.campaign import CampaignRecord, OnBudget
 from domain.cost import operation_id
 from domain.errors import ProviderError, ProviderFault
+from domain.experiment import ArmObservation
 from domain.progress import Tally
-from domain.prompt import KeptAnswer, Variant
+from domain.prompt import KeptAnswer
 from domain.provider import FallbackReason, FallbackStep
-from domain.routing import Decision, RouteTaken, Target, decide
+from domain.routing import Decision, RouteTaken, Target, decide, route_taken
 
 R = TypeVar("R")
 
@@ -92,6 +93,13 @@ class Ladder:
         number = str(next(self._numbers))
         return operation_id(str(self.step_id(question)), target.key, self._run, str(self._attempt), number)
 
+    async def observe(self, observation: ArmObservation) -> None:
+        """Add to what an experiment knows; the answer is paid for, so one observation less is the smaller loss."""
+        try:
+            await self._ports.experiments.observe(observation)
+        except Exception as error:  # noqa: BLE001 - whatever it is
+            activity.logger.warning("an observation of an experiment is lost", extra={"error": type(error).__name__})
+
     def step(self, question: Question[R], target: Target, to: str, reason: ProviderFault | FallbackReason) -> None:
         """Remember one step down."""
         taken = FallbackStep(
@@ -124,7 +132,7 @@ class Ladder:
         for candidate in (*decision.candidates, *decision.cheaper):
             target = candidate.target
             for kept in await self._kept(target, self.step_id(question), until):
-                answer = _read_again(question, target, kept)
+                answer = _read_again(question, route_taken(decision, candidate), target, kept)
                 await self._booking.book(
                     question.purpose, target, kept.operation_id, kept.usage, usable=answer is not None
                 )
@@ -132,24 +140,30 @@ class Ladder:
         return found
 
     async def _kept(self, target: Target, step_id: UUID, until: float) -> Sequence[KeptAnswer]:
-        """Not asked of a provider that is out of order: what was paid there is found at the end of the campaign."""
-        admission = await self._ports.breaker.admit(target.key)
+        """Not asked of a provider that does not answer: what was paid there is found at the end of the campaign.
+
+        Looking up has a breaker of its own: that a list works, or does not, says nothing about answers.
+        """
+        breaker, name = self._ports.breaker, f"{target.key}/kept"
+        admission = await breaker.admit(name)
         if not admission.allowed:
             return ()
         timeout_s = max(0.1, min(LOOK_UP_S, self._ports.call_timeout_s, until - monotonic()))
         try:
             kept = await self._ports.models[target.key].kept_of_step(step_id, timeout_s=timeout_s)
-        except ProviderError as error:
-            if error.fault in OUTAGES:
-                await self._ports.breaker.failed(target.key, admission)
+        except ProviderError:
+            await breaker.failed(name, admission)
             return ()
-        await self._ports.breaker.succeeded(target.key, admission)
+        except BaseException:
+            await breaker.failed(name, admission)
+            raise
+        await breaker.succeeded(name, admission)
         return kept
 
 
-def _read_again(question: Question[R], target: Target, kept: KeptAnswer) -> Answered[R] | None:
+def _read_again(question: Question[R], route: RouteTaken, target: Target, kept: KeptAnswer) -> Answered[R] | None:
     try:
         value = question.read(kept.content)
     except ProviderError:
         return None
-    return Answered(value, target, question.prompt(Variant.USUAL).version)
+    return Answered(value, target, kept.prompt_version, route.experiment, route.arm)

@@ -30,6 +30,7 @@ from api.direct import (
     draft_of,
     require_accepting,
     require_compliant,
+    require_moderated,
     store,
     stored_message,
     wait_for_end,
@@ -98,7 +99,8 @@ async def send(
     trace.belongs_to(key)
     require_account(caller, body.account_id)
     now = datetime.now(UTC)
-    draft = draft_of(body, key, caller.user_id, require_compliant(body.text), now)
+    report = await require_moderated(body.text, require_compliant(body.text), ports)
+    draft = draft_of(body, key, caller.user_id, report, now)
     known = await ports.campaigns.get(draft.record.campaign_id) is not None
     account = await account_now(draft.record, body.recipient_id, ports, queues, settings)
     if not known:

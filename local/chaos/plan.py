@@ -26,6 +26,22 @@ FAULTS: Final[tuple[Mapping[str, object], ...]] = (
 """What the gateway does to sends: 5 % each, and 2 % resets, half of them after the message was accepted."""
 
 
+AI_FAULTS: Final[tuple[Mapping[str, object], ...]] = (
+    {"kind": "server_error", "status": 503, "probability": 0.05},
+    {"kind": "malformed_json", "probability": 0.03, "endpoint": "chat"},
+    {"kind": "connection_reset", "probability": 0.03, "endpoint": "chat", "bill": True},
+    {"kind": "hang", "probability": 0.02, "endpoint": "chat", "bill": True},
+)
+"""What the AI providers do. What is malformed is billed, like every answer; what is reset or hangs is billed, too, and
+nobody ever sees it. The 503 also meets those who ask what is kept."""
+
+AI_USAGE_DETAILS: Final[Mapping[str, object]] = {"cached_tokens": 40, "reasoning_tokens": 7}
+"""Of every answer, so that no kind of token can be forgotten in a sum."""
+
+AI_LATENCY_MS: Final = 400
+"""Of every answer: long enough for workers to be killed while they wait for one that is billed all the same."""
+
+
 class Trouble(StrEnum):
     """What is done to the servers."""
 
@@ -65,6 +81,10 @@ class Plan:
     window_s: float = 20.0
     spare_s: float = 30.0
     within_s: float = 600.0
+    max_cost: str | None = "5"
+    """US dollars that the campaign may cost: more than it will. With a cap, drafting pauses for a minute or so whenever
+    Redis has lost its memory."""
+    ai_faults: tuple[Mapping[str, object], ...] = AI_FAULTS
 
     @property
     def wanted(self) -> Mapping[Trouble, int]:
@@ -104,7 +124,11 @@ class Plan:
 
     def faults(self) -> tuple[Mapping[str, object], ...]:
         """The gateway's faults, each with a seed of its own."""
-        return tuple({**fault, "seed": self.seed + number} for number, fault in enumerate(FAULTS))
+        return _seeded(FAULTS, self.seed)
+
+    def faults_of_ai(self) -> tuple[Mapping[str, object], ...]:
+        """The AI providers' faults, each with a seed of its own."""
+        return _seeded(self.ai_faults, self.seed + len(FAULTS))
 
     @property
     def policy(self) -> LimitPolicy:
@@ -130,7 +154,12 @@ class Plan:
             "HUNTAZE_SEND_TIMEOUT_S": "1",
             "HUNTAZE_LEASE_GRACE_S": "1",
             "HUNTAZE_PAGE_SIZE": "25",
+            "HUNTAZE_PROVIDER_TIMEOUT_S": "2",
         }
+
+
+def _seeded(faults: tuple[Mapping[str, object], ...], seed: int) -> tuple[Mapping[str, object], ...]:
+    return tuple({**fault, "seed": seed + number} for number, fault in enumerate(faults))
 
 
 def _part(trouble: Trouble, dice: random.Random) -> str:

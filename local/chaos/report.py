@@ -6,6 +6,7 @@ from rich.console import Console
 from rich.table import Table
 
 from domain.delivery import TERMINAL
+from local.chaos.money import Money, Spent
 from local.chaos.plan import Plan
 from local.chaos.verdict import Evidence
 
@@ -24,6 +25,8 @@ def show(evidence: Evidence, console: Console) -> None:
     """Both sides, layer by layer."""
     for table in (_done(evidence), _product(evidence), _book(evidence), _layers(evidence)):
         console.print(table)
+    if evidence.money is not None:
+        console.print(_money(evidence.money))
 
 
 def _done(evidence: Evidence) -> Table:
@@ -31,7 +34,7 @@ def _done(evidence: Evidence) -> Table:
     for trouble, wanted in evidence.plan.wanted.items():
         table.add_row(trouble, str(wanted), str(evidence.troubles.get(trouble, 0)))
     for kind, probability, fired in evidence.faults:
-        table.add_row(f"gateway: {kind}", f"{probability:.0%} of sends", str(fired))
+        table.add_row(kind, f"{probability:.0%} of calls", str(fired))
     return table
 
 
@@ -62,4 +65,30 @@ def _layers(evidence: Evidence) -> Table:
     for busiest in evidence.busiest:
         holds = "yes" if busiest.holds else "NO"
         table.add_row(busiest.layer, f"{busiest.seconds:g} s", str(busiest.limit), str(busiest.most), holds)
+    return table
+
+
+def _money(money: Money) -> Table:
+    columns = ("", "calls", "µ$", "tokens in", "tokens out")
+    table = Table(*columns, title="money: the AI simulator's book and the ledger", title_justify="left")
+
+    def row(name: str, spent: Spent) -> None:
+        table.add_row(name, str(spent.calls), str(spent.micros), str(spent.input_tokens), str(spent.output_tokens))
+
+    for model, spent in sorted(money.book.items()):
+        row(f"{model}: book", spent)
+        row(f"{model}: ledger's entries", money.entries.get(model, Spent()))
+    row("book, in all", money.billed)
+    row("ledger, the campaign's total", money.totals)
+    row("ledger, the caller's days", money.days)
+    when = "after the campaign's end" if money.outlived else "at the campaign's end"
+    table.add_row(f"  found at the providers {when}", str(money.lost))
+    table.add_row("  billed, but of no use", str(money.unusable))
+    table.add_row("the campaign's result", "", str(money.result_micros))
+    for scope, micros in money.committed.items():
+        table.add_row(f"budget {scope}, committed", "", str(micros))
+    table.add_row("budgets, still set aside", "", str(money.reserved))
+    if money.left is not None:
+        table.add_row("the rest may be set aside", "yes" if money.left.rest_granted else "NO")
+        table.add_row("one µ$ more is denied", "yes" if money.left.more_denied else "NO")
     return table

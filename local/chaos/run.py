@@ -3,18 +3,22 @@
 import asyncio
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import httpx
 from redis.asyncio import Redis
 
 from domain.campaign import CampaignStatus
 from domain.delivery import MessageStatus
-from local.caller import caller, client, opt_in, start_campaign
-from local.chaos.plan import TIME_SCALE, WORKERS, Plan, Step, Trouble
+from local.caller import caller, client, intent, opt_in
+from local.chaos.audit import Auditor
+from local.chaos.plan import AI_LATENCY_MS, AI_USAGE_DETAILS, TIME_SCALE, WORKERS, Plan, Step, Trouble
 from local.chaos.verdict import Booked, Evidence, Told, busiest, limits_in_force
 from local.process import ProcessExitedError
 from local.stack import Stack, StackOptions
@@ -41,12 +45,15 @@ async def run(plan: Plan, directory: Path, tell: Tell) -> Evidence:
     async with AsyncExitStack() as context:
         stack = await context.enter_async_context(Stack(options))
         gateway = await context.enter_async_context(client(stack.env["HUNTAZE_ONLYFANS_BASE_URL"]))
+        ai = await context.enter_async_context(client(stack.addresses["AI simulator"]))
         api = await context.enter_async_context(caller(stack.env, accounts))
         tell(f"the stack runs after {time.monotonic() - began:.0f} s")
-        for fault in plan.faults():
-            (await gateway.post("/_control/faults", json=fault)).raise_for_status()
+        await _prepare(plan, gateway, ai)
         await opt_in(api, accounts)
-        watch = Watch(plan, api, gateway, await start_campaign(api, accounts, plan.recipients), tell)
+        servers = Servers(api, gateway, ai)
+        first_day = datetime.now(UTC).date()
+        started = await _start(plan, api, accounts)
+        watch = Watch(plan, servers, started, tell)
         trouble = Troublemaker(stack)
 
         async def make_trouble() -> None:
@@ -62,7 +69,34 @@ async def run(plan: Plan, directory: Path, tell: Tell) -> Evidence:
             with suppress(asyncio.CancelledError):
                 await making
         await trouble.repaired()
-        return await watch.evidence(status, trouble.done, tuple(crashes))
+        auditor = Auditor(stack.env, started["campaignId"], first_day)
+        return await watch.evidence(status, trouble.done, tuple(crashes), auditor)
+
+
+async def _prepare(plan: Plan, gateway: httpx.AsyncClient, ai: httpx.AsyncClient) -> None:
+    """Everything that the simulators are to do."""
+    for server, faults in ((gateway, plan.faults()), (ai, plan.faults_of_ai())):
+        for fault in faults:
+            (await server.post("/_control/faults", json=fault)).raise_for_status()
+    for name, body in (("usage-details", AI_USAGE_DETAILS), ("latency", {"ms": AI_LATENCY_MS})):
+        (await ai.post(f"/_control/{name}", json=body)).raise_for_status()
+
+
+async def _start(plan: Plan, api: httpx.AsyncClient, accounts: Sequence[str]) -> Any:
+    """The API's answer, with ``campaignId`` and ``workflowId``."""
+    body = intent(accounts, plan.recipients) | ({} if plan.max_cost is None else {"maxCost": plan.max_cost})
+    answer = await api.post("/api/v2/campaigns/hybrid", json=body, headers={"Idempotency-Key": f"local-{uuid4()}"})
+    answer.raise_for_status()
+    return answer.json()
+
+
+@dataclass(frozen=True, slots=True)
+class Servers:
+    """Who is asked."""
+
+    api: httpx.AsyncClient
+    gateway: httpx.AsyncClient
+    ai: httpx.AsyncClient
 
 
 class Troublemaker:
@@ -125,14 +159,13 @@ async def _crashes(stack: Stack) -> AsyncIterator[list[str]]:
 
 
 class Watch:
-    """Asks the API and the simulator how the campaign is doing; what does not answer is asked again."""
+    """Asks the API and the simulators how the campaign is doing; what does not answer is asked again."""
 
-    def __init__(
-        self, plan: Plan, api: httpx.AsyncClient, gateway: httpx.AsyncClient, started: Any, tell: Tell
-    ) -> None:
+    def __init__(self, plan: Plan, servers: Servers, started: Any, tell: Tell) -> None:
         self._plan = plan
-        self._api = api
-        self._gateway = gateway
+        self._api = servers.api
+        self._gateway = servers.gateway
+        self._ai = servers.ai
         self._campaign_id: str = started["campaignId"]
         self._status_path = "/api/v2/campaigns/status"
         self._status_of = {"workflowId": started["workflowId"]}
@@ -167,13 +200,18 @@ class Watch:
         return None
 
     async def evidence(
-        self, status: CampaignStatus | None, troubles: Mapping[Trouble, int], crashes: tuple[str, ...]
+        self, status: CampaignStatus | None, troubles: Mapping[Trouble, int], crashes: tuple[str, ...], auditor: Auditor
     ) -> Evidence:
         """Both sides of the story."""
         limits = limits_in_force(self._plan.policy.scaled(TIME_SCALE))
         report = await self._ask(self._gateway, "/_control/report", {"window": [limit.seconds for limit in limits]})
         book = (await self._ask(self._gateway, "/_control/messages"))["messages"]
-        faults = (await self._ask(self._gateway, "/_control/faults"))["faults"]
+        gateway_faults = (await self._ask(self._gateway, "/_control/faults"))["faults"]
+        ai_faults = (await self._ask(self._ai, "/_control/faults"))["faults"]
+        money = None
+        if status is not None:
+            self._tell("the campaign is over; waiting until nothing that may be charged is on its way")
+            money = await auditor.money(self._ask, self._api, self._ai, self._status_of)
         return Evidence(
             plan=self._plan,
             status=status,
@@ -182,10 +220,15 @@ class Watch:
             booked=[Booked(entry["idempotency_key"], entry["account"], entry["chat_id"]) for entry in book],
             busiest=busiest(limits, report),
             troubles=dict(troubles),
-            faults=[(_fault_name(rule), rule["probability"], rule["fired"]) for rule in faults],
+            faults=[
+                (f"{who}: {_fault_name(rule)}", rule["probability"], rule["fired"])
+                for who, rules in (("gateway", gateway_faults), ("AI", ai_faults))
+                for rule in rules
+            ],
             replays=report["totals"]["replays"],
             seconds=self._ended - self._began,
             crashes=crashes,
+            money=money,
         )
 
     async def _accepted(self) -> int:
@@ -224,4 +267,5 @@ class Watch:
 
 
 def _fault_name(rule: Mapping[str, Any]) -> str:
-    return f"{rule['kind']}{' after acceptance' if rule['after_accept'] else ''}".replace("_", " ")
+    billed = " after acceptance" if rule.get("after_accept") else " after it was billed" if rule.get("bill") else ""
+    return f"{rule['kind']}{billed}".replace("_", " ")

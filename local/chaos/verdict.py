@@ -9,6 +9,7 @@ from typing import Any, Final
 from domain.campaign import CampaignStatus
 from domain.delivery import TERMINAL, MessageStatus
 from domain.rate_limit import AccountLimits, Layer, LimitPolicy, MessageType, Window, windows
+from local.chaos.money import Money, what_does_not_add_up
 from local.chaos.plan import Plan, Trouble
 
 DELIVERED: Final = frozenset({MessageStatus.SENT, MessageStatus.RECALLED})
@@ -68,11 +69,12 @@ class Evidence:
     troubles: Mapping[Trouble, int]
     """What was done."""
     faults: Sequence[tuple[str, float, int]] = ()
-    """Kind, probability and how often it struck."""
+    """Whose and of what kind, probability and how often it struck."""
     replays: int = 0
     seconds: float = 0.0
     crashes: tuple[str, ...] = field(default=())
     """Processes that ended although nobody killed them."""
+    money: Money | None = None
 
     @property
     def delivered(self) -> frozenset[str]:
@@ -124,6 +126,7 @@ def what_does_not_hold(evidence: Evidence) -> tuple[str, ...]:
         for trouble, wanted in plan.wanted.items()
         if evidence.troubles.get(trouble, 0) < wanted
     ]
+    broken += ["nobody looked at the money"] if evidence.money is None else what_does_not_add_up(evidence.money)
     return (*broken, *evidence.crashes)
 
 

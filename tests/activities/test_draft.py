@@ -227,9 +227,31 @@ async def test_what_was_paid_for_and_never_arrived_is_found_at_the_end(
     await ai.fault("connection_reset", bill=True, count=3)
     drafted = await drafting.draft(patience_s=0)
     assert drafted.tally.unresolved == 3
+    book = (await ai.get("usage"))["requests"]
+    assert (await ports.costs.campaign_totals(drafting.record.campaign_id)).calls == len(book)
+    activities = ProviderActivities(drafting.generating)
+    request = ReconcileCosts(campaign_id=drafting.record.campaign_id)
+    assert (await ActivityEnvironment().run(activities.reconcile, request)).found == 0
+
+
+async def test_what_the_end_of_a_campaign_finds_is_booked_once(begin: Begin, ports: Ports, ai: Simulator) -> None:
+    drafting = await begin()
+    # Neither the page nor its repetition can ask what was kept.
+    await ai.fault("server_error", status=503, endpoint="stored")
+    await ai.fault("connection_reset", bill=True, count=3)
+    await drafting.draft(patience_s=0)
+    await ai.http.delete("/_control/faults")
     activities = ProviderActivities(drafting.generating)
     request = ReconcileCosts(campaign_id=drafting.record.campaign_id)
     assert (await ActivityEnvironment().run(activities.reconcile, request)).found == 3
     assert (await ActivityEnvironment().run(activities.reconcile, request)).found == 0
     totals = await ports.costs.campaign_totals(drafting.record.campaign_id)
     assert totals.calls == len((await ai.get("usage"))["requests"])
+
+
+async def test_an_owner_who_wants_to_see_everything_again_does(begin: Begin, ports: Ports) -> None:
+    drafting = await begin()
+    account = drafting.record.lanes[0].account_id
+    await ports.autonomy.put(AutonomyOptIn(account_id=account, granted_at=datetime.now(UTC)))
+    await drafting.draft()
+    assert await drafting.statuses() == {(S.DRAFTED, "awaiting_review"): FANS}

@@ -94,6 +94,7 @@ class TestPlan:
         assert made.talking_points
         assert [each.language for each in made.general_texts] == ["en", "fr"]
         assert not any(check(each.text).blocked for each in made.general_texts)
+        assert answer.usage is not None
         expected = "gpt-4o" if provider is Provider.AZURE else "gpt-4o-mini"
         assert await billed(ai) == [(provider, expected, answer.usage.input_tokens, answer.usage.output_tokens)]
 

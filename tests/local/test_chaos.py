@@ -1,6 +1,7 @@
 """The chaos run: a small one for real, and a verdict that no broken promise escapes."""
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,9 +12,19 @@ from hypothesis import strategies as st
 from domain.campaign import CampaignStatus
 from domain.delivery import MessageStatus
 from domain.rate_limit import Layer
-from local.chaos.plan import FAULTS, WORKERS, Plan, Trouble
+from local.chaos.money import Left, Money, Spent, book_of, what_does_not_add_up
+from local.chaos.plan import AI_FAULTS, FAULTS, WORKERS, Plan, Trouble
 from local.chaos.run import run
 from local.chaos.verdict import Booked, Busiest, Evidence, Told, busiest, limits_in_force, what_does_not_hold
+
+AI_TROUBLE: tuple[Mapping[str, object], ...] = (
+    {"kind": "connection_reset", "endpoint": "chat", "bill": True, "count": 2},
+    {"kind": "hang", "endpoint": "chat", "bill": True, "count": 1},
+    {"kind": "malformed_json", "endpoint": "chat", "count": 2},
+    {"kind": "server_error", "endpoint": "chat", "count": 1},
+    {"kind": "connection_reset", "endpoint": "chat", "bill": True, "probability": 0.2, "count": 2},
+)
+"""Nobody gets a plan at first, though two were billed; the rest is for those who write."""
 
 SMALL = Plan(
     recipients=60,
@@ -26,6 +37,8 @@ SMALL = Plan(
     window_s=4.0,
     spare_s=6.0,
     within_s=120,
+    max_cost=None,
+    ai_faults=AI_TROUBLE,
 )
 
 
@@ -35,6 +48,9 @@ async def test_a_small_run_keeps_every_promise(tmp_path: Path) -> None:
     assert evidence.status is CampaignStatus.COMPLETED
     assert len(evidence.told) == 60
     assert len(evidence.booked) == evidence.outcomes[MessageStatus.SENT] > 0
+    assert evidence.money is not None
+    assert evidence.money.unusable >= 2
+    assert evidence.money.billed.calls > 60 / 5
 
 
 class TestPlan:
@@ -59,11 +75,67 @@ class TestPlan:
         assert windows_before_the_last_message * drawn.window_s >= drawn.steps()[-1].at_s + drawn.spare_s
 
     def test_every_fault_has_a_seed_of_its_own(self) -> None:
-        assert len({str(fault["seed"]) for fault in Plan().faults()}) == len(FAULTS)
+        plan = Plan()
+        seeds = {str(fault["seed"]) for fault in (*plan.faults(), *plan.faults_of_ai())}
+        assert len(seeds) == len(FAULTS) + len(AI_FAULTS)
 
     def test_every_layer_has_a_window(self) -> None:
         layers = {window.layer for window in limits_in_force(Plan().policy)}
         assert layers == {Layer.ACCOUNT, Layer.MESSAGE_TYPE, Layer.RECIPIENT, Layer.SYSTEM}
+
+
+SPENT = Spent(calls=2, micros=5, input_tokens=30, output_tokens=4)
+MONEY = Money(
+    book={"openai/gpt-4o-mini": SPENT},
+    entries={"openai/gpt-4o-mini": SPENT},
+    operations=2,
+    lost=1,
+    unusable=1,
+    totals=SPENT,
+    days=SPENT,
+    result_micros=5,
+    committed={"request": 5},
+    reserved=0,
+    left=Left(rest_granted=True, more_denied=True),
+)
+"""Everything adds up."""
+
+
+class TestMoney:
+    def test_nothing_is_wrong_with_equal_sums(self) -> None:
+        assert tuple(what_does_not_add_up(MONEY)) == ()
+
+    @pytest.mark.parametrize(
+        ("change", "complaint"),
+        [
+            ({"book": {}, "entries": {}}, "billed nothing"),
+            ({"entries": {}}, "openai/gpt-4o-mini: the AI simulator billed 5 µ$ for 2 calls"),
+            ({"entries": {**MONEY.entries, "azure/gpt-4o": SPENT}}, "azure/gpt-4o: the AI simulator billed 0 µ$"),
+            ({"operations": 1}, "2 calls were billed, and the ledger has 1 operations"),
+            ({"totals": replace(SPENT, micros=6)}, "the campaign's total: 6 µ$"),
+            ({"days": replace(SPENT, calls=3)}, "the caller's days: 5 µ$ for 3 calls"),
+            ({"result_micros": 0}, "the campaign's result says 0 µ$"),
+            ({"committed": {"request": 4}}, "the budget request has 4 µ$ committed"),
+            ({"reserved": 7}, "7 µ$ are set aside after the last lease was over"),
+            ({"left": Left(rest_granted=False, more_denied=True)}, "what the cap has left was denied"),
+            ({"left": Left(rest_granted=True, more_denied=False)}, "more than the cap has left was granted"),
+        ],
+    )
+    def test_every_sum_that_is_off_is_named(self, change: dict[str, object], complaint: str) -> None:
+        found = tuple(what_does_not_add_up(replace(MONEY, **change)))  # type: ignore[arg-type]
+        assert any(complaint in sentence for sentence in found), found
+
+    def test_each_call_of_the_book_is_rounded_up_by_itself(self) -> None:
+        call = {
+            "dialect": "openai",
+            "model": "gpt-4o-mini",
+            "input_tokens": 1,
+            "output_tokens": 1,
+            "cached_tokens": 0,
+            "reasoning_tokens": 0,
+        }
+        # 0.15 and 0.60 µ$ a token: 0.75 µ$, twice.
+        assert book_of([call, call]) == {"openai/gpt-4o-mini": Spent(2, 2, 2, 2)}
 
 
 class TestVerdict:
@@ -84,6 +156,7 @@ class TestVerdict:
             booked=[Booked("m1", "acct_a", "1"), Booked("m2", "acct_a", "2")],
             busiest=[Busiest(Layer.ACCOUNT, limit=2, seconds=1, most=2)],
             troubles={Trouble.KILL_WORKER: 1},
+            money=MONEY,
         )
 
     def test_nothing_is_wrong_with_a_good_run(self, evidence: Evidence) -> None:
@@ -111,6 +184,8 @@ class TestVerdict:
             ),
             ({"troubles": {}}, "worker killed: 0 times instead of 1"),
             ({"crashes": ("api exited with code 3",)}, "api exited with code 3"),
+            ({"money": None}, "nobody looked at the money"),
+            ({"money": replace(MONEY, result_micros=4)}, "the campaign's result says 4 µ$"),
         ],
     )
     def test_every_broken_promise_is_named(self, evidence: Evidence, change: dict[str, object], complaint: str) -> None:
