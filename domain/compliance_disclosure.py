@@ -77,5 +77,6 @@ def disclosed(text: str, *, region: str, language: str) -> str:
     if not text.strip() or not demands_disclosure(region) or discloses(text):
         return text
     sentence = SENTENCES.get(re.split("[-_]", language.strip().lower())[0], SENTENCES["en"])
-    extended = f"{text.rstrip()}\n{sentence}"
+    # In brackets, so that it is never read together with what stands before it.
+    extended = f"{text.rstrip()}\n({sentence})"
     return extended if len(extended) <= MAX_TEXT_CHARACTERS else text

@@ -84,7 +84,7 @@ def test_these_do_not(text: str) -> None:
 )
 def test_the_sentence_is_in_the_recipients_language_and_passes_the_rules(language: str, sentence: str) -> None:
     text = disclosed("Hello Maya, the new set is here.", region="DE", language=language)
-    assert text == f"Hello Maya, the new set is here.\n{sentence}"
+    assert text == f"Hello Maya, the new set is here.\n({sentence})"
     assert check(text, region="DE").violations == ()
 
 
