@@ -34,7 +34,7 @@ test: $(STAMP) ## run the tests
 	@$(BIN)/python -m pytest
 
 .PHONY: chaos
-chaos: $(STAMP) ## run a campaign while servers are killed, and check its promises (about 7 minutes)
+chaos: $(STAMP) ## run a campaign while servers are killed, and check its promises (about 10 minutes)
 	@$(BIN)/python -m local.chaos
 
 .PHONY: bench

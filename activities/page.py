@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pydantic import Field
 
 from activities.draft import CACHE, Inspection, Place, Text, by_model, general, skipped, without_text
-from activities.ladder import Answered, Ladder, LadderPorts, Question
+from activities.ladder import OUTAGES, Answered, Ladder, LadderPorts, Question
 from domain.campaign import CampaignRecord, OnBudget
 from domain.delivery import Message, message_id
 from domain.errors import CostLimitExceeded, ProviderError, ProviderFault
@@ -32,16 +32,8 @@ REVIEW = "review"
 MAX_WRITING_ROUNDS = 2
 """Recipients that the model forgot are asked for once more, then a person writes to them."""
 
-OUTAGE = frozenset(
-    {
-        ProviderFault.THROTTLED,
-        ProviderFault.TRANSIENT,
-        ProviderFault.TIMEOUT,
-        ProviderFault.AUTH,
-        ProviderFault.MALFORMED_OUTPUT,
-    }
-)
-"""What passes by itself, sooner or later."""
+NOBODY_CAN = OUTAGES | {ProviderFault.MALFORMED_OUTPUT}
+"""No model could write; it was not about what was to be written."""
 
 
 class DraftPage(Model):
@@ -166,7 +158,7 @@ class Page:
                         *await self._write(f"{name}a", left[:half]),
                         *await self._write(f"{name}b", left[half:]),
                     ]
-                if error.fault in OUTAGE and error.retryable and self._patient:
+                if error.fault in OUTAGES and self._patient:
                     await self._ports.messages.create_many(await self._finished(texts, ([], [])))
                     raise
                 return await self._finished(texts, self._without_model(left, error))
@@ -204,7 +196,7 @@ class Page:
         self, left: Sequence[RecipientProfile], error: ProviderError
     ) -> tuple[Sequence[Text], Sequence[Message]]:
         """Outages end with a general text; what is about the content goes to a person."""
-        if error.fault in OUTAGE:
+        if error.fault in NOBODY_CAN:
             return self._general(left, error, str(error.fault))
         stepped_below(self._ladder, error, REVIEW, self._purpose)
         return [], [without_text(self._place, who, str(error.fault)) for who in left]

@@ -12,7 +12,7 @@ from activities.draft import CACHE
 from activities.failure import heartbeating, translated
 from activities.ladder import Ladder, Question
 from activities.ladder.booking import book_lost
-from activities.page import OUTAGE, DraftPage, GenerationPorts, Page, stepped_below, writing
+from activities.page import NOBODY_CAN, DraftPage, GenerationPorts, Page, stepped_below, writing
 from domain.campaign import CampaignRecord, CampaignStatus, GenerationInput
 from domain.compliance import check
 from domain.compliance_disclosure import disclosed
@@ -221,7 +221,7 @@ class ProviderActivities:
                 raise ProviderError("the model wrote nothing", fault=ProviderFault.TRANSIENT)
         except (ProviderError, CostLimitExceeded) as error:
             text, cached = plan.general_text(recipient.language), True
-            if not text or (isinstance(error, ProviderError) and error.fault not in OUTAGE):
+            if not text or (isinstance(error, ProviderError) and error.fault not in NOBODY_CAN):
                 raise
             stepped_below(ladder, error, CACHE, "write")
             ladder.tally += Tally(cached=1)

@@ -5,10 +5,7 @@ from typing import Any
 from uuid import UUID
 
 from adapters.dynamodb import Dynamo, Item, plain, to_item, value
-from adapters.price import ListPrices
 from domain.cost import CostEntry, CostTotals
-
-__all__ = ["DynamoCosts", "ListPrices"]
 
 _HORIZON = {"scope": value("reservations"), "entry": value("horizon")}
 

@@ -214,7 +214,6 @@ class CampaignInput(Model):
     trace_id: str
     compliance_level: ComplianceLevel
     priority: Priority
-    max_cost_micros: int | None = None
     page_size: int = Field(ge=1)
     lanes: tuple[Lane, ...]
     pages_per_run: int = Field(default=500, ge=1, description="actions of lanes before continue-as-new")
@@ -231,7 +230,6 @@ class CampaignInput(Model):
             trace_id=trace_id,
             compliance_level=record.compliance_level,
             priority=record.priority,
-            max_cost_micros=record.max_cost_micros,
             page_size=record.page_size,
             lanes=record.lanes,
             delivery=record.delivery.times,

@@ -15,7 +15,7 @@ from pydantic import Field
 
 from domain.compliance_contact import CONTACT_RULES
 from domain.compliance_crime import CRIME_RULES
-from domain.compliance_disclosure import MAX_TEXT_CHARACTERS, demands_disclosure, disclosed, discloses
+from domain.compliance_disclosure import MAX_TEXT_CHARACTERS, demands_disclosure, discloses
 from domain.compliance_harm import HARM_RULES
 from domain.compliance_meeting import MEETING_RULES
 from domain.compliance_minor import MINOR_RULES
@@ -25,7 +25,6 @@ from domain.compliance_style import STYLE_RULES
 from domain.compliance_taboo import TABOO_RULES
 from domain.compliance_text import CONTEXT, Vocabulary, around, normalise, readings
 from domain.model import Model
-from domain.quality import quality_score
 
 __all__ = [
     "MAX_ALIKE",
@@ -38,10 +37,8 @@ __all__ = [
     "Severity",
     "Violation",
     "check",
-    "disclosed",
     "normalise",
     "prepare",
-    "quality_score",
 ]
 
 

@@ -7,7 +7,7 @@ from uuid import UUID
 
 import httpx
 
-from adapters.cost import ListPrices
+from adapters.price import ListPrices
 from adapters.settings import Environment, Settings
 from domain.campaign import CampaignStatus
 from domain.cost import Usage

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from random import random
 from time import monotonic
 from typing import TYPE_CHECKING, Generic, TypeVar
@@ -34,7 +35,7 @@ LONGEST_WAIT_S = 2.0
 """A provider that asks for a longer wait than this is left for the next one."""
 
 OUTAGES = frozenset({ProviderFault.THROTTLED, ProviderFault.TRANSIENT, ProviderFault.TIMEOUT, ProviderFault.AUTH})
-"""Outages. A refusal on policy and a bad request say nothing about the provider's health."""
+"""What passes by itself, sooner or later. A refusal on policy or a bad request says nothing of its health."""
 
 _REWORDED: Mapping[ProviderFault, tuple[Variant, str]] = {
     ProviderFault.CONTENT_POLICY: (Variant.SAFE, "rewrite"),
@@ -170,18 +171,15 @@ class Descent(Generic[R]):
         latency_ms = (monotonic() - started) * 1000
         if admission.probe:
             await ports.breaker.succeeded(target.key, admission)
-        try:
-            value, malformed = question.read(completion.content), None
-        except ProviderError as error:
-            value, malformed = None, error
         # Nothing is free: what the provider does not say is booked at the most that it can be.
         usage = completion.usage or self._booking.at_most(prompt, target)
-        cost = await self._booking.book(
-            question.purpose, target, operation, usage, usable=malformed is None, charged=charged, at=now
-        )
-        if value is None:
-            assert malformed is not None  # noqa: S101 - one of the two is set
-            raise malformed
+        booked = partial(self._booking.book, question.purpose, target, operation, usage, charged=charged, at=now)
+        try:
+            value = question.read(completion.content)
+        except ProviderError:
+            await booked(usable=False)
+            raise
+        cost = await booked(usable=True)
         route = route_taken(self._decision, candidate)
         if candidate.reason is RouteReason.EXPERIMENT:
             await self._observe(operation, cost, latency_ms)

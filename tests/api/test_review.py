@@ -208,17 +208,25 @@ class TestEdit:
         assert late.status_code == 409
         assert "sent" in late.json()["detail"]
 
+    @pytest.mark.parametrize(
+        ("text", "rule"),
+        [
+            ("Pay me on PayPal, Maya.", "off-platform-payment"),
+            # Our own rules let it pass; the provider's moderation, which knows words only, does not.
+            ("My minor in college was art, Maya.", "moderation-sexual-minors"),
+        ],
+    )
     async def test_a_text_that_a_rule_blocks_is_422_and_changes_nothing(
-        self, api: httpx.AsyncClient, caller: Headers, intent: Intent
+        self, api: httpx.AsyncClient, caller: Headers, intent: Intent, text: str, rule: str
     ) -> None:
         _, url, message = await self.draft(api, caller, intent)
         before = (await api.get(f"{url}/messages/{message}", headers=caller)).json()
-        body = {"text": "Pay me on PayPal, Maya.", "approve": True}
+        body = {"text": text, "approve": True}
         refused = await api.put(f"{url}/messages/{message}/text", json=body, headers=caller)
         assert refused.status_code == 422
         problem = refused.json()
         assert (problem["errorType"], problem["errors"][0]["field"]) == ("compliance_violation", "text")
-        assert "off-platform-payment" in problem["errors"][0]["message"]
+        assert rule in problem["errors"][0]["message"]
         assert (await api.get(f"{url}/messages/{message}", headers=caller)).json() == before
 
     async def test_of_two_editors_at_once_one_is_told_to_read_again(
