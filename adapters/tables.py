@@ -78,11 +78,15 @@ TABLES: dict[str, dict[str, Any]] = {
     "alerts": _table("scope", "entry"),
     "inbox": _table("scope", "entry"),
     "experiments": _table("scope", "entry"),
+    "flags": _table("scope", "entry"),
+    "observations": _table("scope", "entry"),
+    "audit": _table("scope", "entry"),
+    "shadow": _table("scope", "entry"),
 }
 """Every table by its name without the prefix."""
 
 EXPIRY = "expiresAt"
 """The attribute, in epoch seconds, after which DynamoDB may delete an item, in its own time; nothing relies on it."""
 
-EXPIRING = frozenset({"slots", "alerts", "inbox", "experiments"})
+EXPIRING = frozenset({"slots", "alerts", "inbox", "experiments", "observations", "shadow"})
 """The tables in which items expire."""

@@ -28,6 +28,9 @@ class AlertKind(StrEnum):
     UNKNOWN_PRICE = "unknown_price"
     PROVIDER_AUTH = "provider_auth"
     CLOSING_IDENTITY_VIOLATED = "closing_identity_violated"
+    ROLLOUT_ROLLED_BACK = "rollout_rolled_back"
+    ROLLOUT_PAUSED = "rollout_paused"
+    ROLLOUT_COMPLETED = "rollout_completed"
 
 
 class Alert(Model):

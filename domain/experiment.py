@@ -6,7 +6,6 @@ them. Intervals are those of a sample whose size was settled in advance and whos
 other: stopping at the first difference that shows finds differences that are not there.
 """
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from itertools import accumulate
@@ -16,10 +15,8 @@ from typing import Annotated
 
 from pydantic import Field, FiniteFloat
 
+from domain.flag import BUCKETS, bucket
 from domain.model import Model
-
-BUCKETS = 10_000
-"""Steps of 0.01 %."""
 
 ENOUGH = 30
 """Values that an arm needs before anything is said beyond its mean. With fewer, the mean of values as skewed as costs
@@ -140,12 +137,6 @@ class ArmResult(Model):
     arm: str
     metrics: dict[Metric, MetricResult]
     to_baseline: dict[Metric, Difference]
-
-
-def bucket(salt: str, unit: str) -> int:
-    """0 to 9,999, evenly and for ever the same for the same salt and unit: the first 8 bytes of a SHA-256."""
-    digest = hashlib.sha256(f"{salt}:{unit}".encode()).digest()
-    return int.from_bytes(digest[:8], "big") % BUCKETS
 
 
 def weighted(salt: str, unit: str, weights: tuple[int, ...]) -> int:

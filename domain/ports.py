@@ -1,15 +1,17 @@
 """What the product needs from outside, as small protocols. Adapters implement them; nothing else is assumed."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from typing import Protocol
 from uuid import UUID
 
 from domain.alert import Alert
+from domain.audit import AuditEntry, AuditListing
 from domain.breaker import Admission, BreakerView
 from domain.budget import Budget, BudgetCaps, BudgetSettings, BudgetStanding
 from domain.campaign import AudiencePage, CampaignRecord, CampaignStanding, CampaignStatus
-from domain.cost import CostEntry, CostTotals, Price
+from domain.cost import CostEntry, CostHold, CostTotals, Price
 from domain.delivery import (
     AccountControl,
     Attempt,
@@ -21,13 +23,17 @@ from domain.delivery import (
     Outcome,
 )
 from domain.experiment import ArmObservation, ArmTotals
+from domain.flag import Flag, FlagDecision, FlagSnapshotStanding, FlagSubject
+from domain.legacy import LegacyAnswer, LegacyCall
 from domain.model import Model
+from domain.observation import Observation, Observed
 from domain.progress import WorkflowResult
 from domain.prompt import Completion, KeptAnswer, Prompt, ProviderCall, Variant
 from domain.provider import ContentPlan, IntentType, ModerationAnswer, Provider, WritingTask
-from domain.rate_limit import AccountLimits, AccountUsage, Lease, MessageType, Reservation, Slot, Window
+from domain.rate_limit import AccountLimits, AccountUsage, FanGrants, Lease, MessageType, Reservation, Slot, Window
 from domain.review import AutonomyOptIn
 from domain.send_queue import EnqueueBatch, Enqueued, QueueOutlook
+from domain.shadow import Comparison
 
 
 class CampaignFilter(Model):
@@ -145,7 +151,10 @@ class MessageStore(Protocol):
         review: MessageReview | None,
         now: datetime,
     ) -> None:
-        """drafted → ``target``, with who decided it. What is no draft any more stays as it is. Idempotent."""
+        """drafted → ``target``, with who decided it. What is no draft any more stays as it is. Idempotent.
+
+        With ``review`` also what was edited since it was read as one of ``drafts``: nobody has decided about that text.
+        """
         ...
 
     async def edit(self, message: Message) -> bool:
@@ -217,6 +226,18 @@ class CostStore(Protocol):
         """The operations of a campaign that have an entry."""
         ...
 
+    async def hold(self, hold: CostHold) -> bool:
+        """Add to what every total holds, once; ``False`` when it is held already or its operation has an entry."""
+        ...
+
+    async def holds(self, campaign_id: str) -> Sequence[CostHold]:
+        """What is held for a campaign."""
+        ...
+
+    async def release(self, hold: CostHold) -> bool:
+        """Take it from what the totals hold, once."""
+        ...
+
     async def campaign_totals(self, campaign_id: str) -> CostTotals: ...
 
     async def user_totals(self, owner: str, first_day: str, last_day: str) -> dict[str, CostTotals]:
@@ -233,6 +254,10 @@ class SlotLog(Protocol):
         """Slots that count at or after a moment on Redis's clock, of one account or of all; read consistently."""
         ...
 
+    async def keep(self, slots: Sequence[Slot]) -> None:
+        """Remember slots that no message is stored with."""
+        ...
+
 
 class Limiter(Protocol):
     """Decides whether a message may be sent now. Raises ``DependencyUnavailable`` when it can't know.
@@ -247,6 +272,13 @@ class Limiter(Protocol):
 
     async def reserve(self, account_id: str, windows: Sequence[Window], *, lease_ms: int) -> Reservation:
         """A lease over all windows at once, or a denial that charges nothing."""
+        ...
+
+    async def reserve_fans(self, account_id: str, fans: Mapping[str, Sequence[Window]], *, lease_ms: int) -> FanGrants:
+        """A slot for each fan by itself, in its own ``windows``; the message store remembers those that are granted.
+
+        The call that reaches them needs a slot of the account beside, from ``reserve``.
+        """
         ...
 
     async def intact(self, leases: Sequence[Lease]) -> frozenset[str]:
@@ -367,6 +399,11 @@ class Gateway(Protocol):
 class LanguageModel(Protocol):
     """One model at one provider. Raises ``ProviderError``; an error after a billed answer carries its usage."""
 
+    @property
+    def keeps_answers(self) -> bool:
+        """Whether the provider is to remember what was bought."""
+        ...
+
     async def complete(self, prompt: Prompt, call: ProviderCall) -> Completion:
         """An answer in the prompt's schema."""
         ...
@@ -387,8 +424,13 @@ class LanguageModel(Protocol):
 class Moderator(Protocol):
     """The provider's moderation, where there is one. Never raises."""
 
+    @property
+    def asks(self) -> bool:
+        """Whether anybody is to be asked; otherwise our own rules stand by themselves."""
+        ...
+
     async def opinions(self, texts: Sequence[str]) -> Sequence[ModerationAnswer | None]:
-        """One for each text; ``None`` where there is none, and our own rules stand by themselves."""
+        """One for each text; ``None`` where nobody answered."""
         ...
 
 
@@ -433,9 +475,13 @@ class Breaker(Protocol):
         """Whether ``target`` may be called now. Whoever gets the probe must report its outcome."""
         ...
 
-    async def succeeded(self, target: str, admission: Admission) -> None: ...
+    async def succeeded(self, target: str, admission: Admission) -> bool:
+        """Whether this closed the breaker."""
+        ...
 
-    async def failed(self, target: str, admission: Admission) -> None: ...
+    async def failed(self, target: str, admission: Admission) -> bool:
+        """Whether this opened the breaker."""
+        ...
 
     async def views(self, targets: Sequence[str]) -> Sequence[BreakerView]: ...
 
@@ -455,25 +501,29 @@ class Budgets(Protocol):
         """Nothing was billed. Idempotent."""
         ...
 
+    async def read_again(self, budgets: Sequence[Budget]) -> None:
+        """The ledger was corrected downwards: read its sums before anything more is granted or denied."""
+        ...
+
     async def standings(self, budgets: Sequence[Budget]) -> Sequence[BudgetStanding]: ...
 
 
 class BudgetStore(Protocol):
-    """Caps that administrators set; every change is kept."""
+    """Caps that administrators set; every change is kept. ``user``: whose they are, ``None`` for everybody."""
 
     async def caps(self, owner: str) -> BudgetCaps:
         """Those in force for a user's calls: the user's own, else the installation's."""
         ...
 
-    async def settings(self, subject: str) -> BudgetSettings:
-        """What was set for a user, or for everybody (``global``)."""
+    async def settings(self, user: str | None) -> BudgetSettings:
+        """What was set; revision 0: nothing."""
         ...
 
-    async def put(self, settings: BudgetSettings) -> bool:
+    async def put(self, user: str | None, settings: BudgetSettings) -> bool:
         """Store revision ``n`` over revision ``n - 1``; False when somebody else was faster."""
         ...
 
-    async def history(self, subject: str, *, limit: int) -> Sequence[BudgetSettings]:
+    async def history(self, user: str | None, *, limit: int) -> Sequence[BudgetSettings]:
         """Newest first, the present one included."""
         ...
 
@@ -515,6 +565,22 @@ class AutonomyStore(Protocol):
     async def put(self, opt_in: AutonomyOptIn) -> None: ...
 
 
+class HandOvers(Protocol):
+    """Single messages that are stored and that no queue has yet."""
+
+    async def create(self, message: Message) -> None:
+        """Store a message that is not there yet together with its note."""
+        ...
+
+    async def done(self, campaign_id: str) -> None:
+        """The queue has the message, or it needs none any more. Idempotent."""
+        ...
+
+    async def overdue(self, before: datetime) -> Sequence[str]:
+        """The requests whose notes are older, oldest first. A note appears, and goes, about a second late."""
+        ...
+
+
 class SendQueues(Protocol):
     """The way into an account's send queue."""
 
@@ -535,6 +601,92 @@ class SendQueues(Protocol):
 
     async def drop_message(self, account_id: str, message_id: UUID) -> None:
         """A message was ended outside of the queue: settle it now."""
+        ...
+
+
+class AuditLog(Protocol):
+    """Changes and decisions, for as long as the installation keeps them."""
+
+    async def record(self, entry: AuditEntry) -> bool:
+        """Keep an entry; False when one with this id is there already."""
+        ...
+
+    async def entries(self, subject: str | None, *, limit: int, cursor: str | None) -> AuditListing:
+        """Newest first; of one subject, or of everything."""
+        ...
+
+
+class FlagStore(Protocol):
+    """The truth about flags."""
+
+    async def get(self, name: str) -> Flag | None:
+        """As it is now, read consistently."""
+        ...
+
+    async def all(self) -> Sequence[Flag]: ...
+
+    async def put(self, flag: Flag, entry: AuditEntry) -> bool:
+        """Store revision ``n`` over revision ``n - 1`` together with its audit entry, then push it to every process.
+
+        False when somebody else was faster.
+        """
+        ...
+
+    async def history(self, name: str, *, limit: int) -> Sequence[Flag]:
+        """Every revision, newest first, the present one included."""
+        ...
+
+
+class Flags(Protocol):
+    """This process's snapshot of all flags: evaluated without I/O."""
+
+    def evaluate(self, name: str, subject: FlagSubject) -> FlagDecision:
+        """A flag that is not known, or no snapshot at all, is off."""
+        ...
+
+    def all(self) -> Sequence[Flag]:
+        """The flags of the snapshot, by name."""
+        ...
+
+    def standing(self) -> FlagSnapshotStanding: ...
+
+    async def refresh(self) -> None:
+        """Read the store now; raises ``DependencyUnavailable``."""
+        ...
+
+
+class Observations(Protocol):
+    """Routed requests, counted by arm and minute."""
+
+    def record(self, observation: Observation) -> None:
+        """Count a request, within a moment; nobody waits for it. Kept for a while when the memory is away."""
+        ...
+
+    async def observed(self, flag: str, since: datetime) -> Observed:
+        """Both arms from a moment on, to the minute; raises ``DependencyUnavailable``."""
+        ...
+
+
+class LegacySystem(Protocol):
+    """The system that was there before."""
+
+    def exchange(self, call: LegacyCall) -> AbstractAsyncContextManager[LegacyAnswer]:
+        """Pass a request on as it is; the answer's body is read inside of the context. Raises ``LegacyUnavailable``.
+
+        Leaving the context ends the call, whether or not the body was read.
+        """
+        ...
+
+
+class ShadowStore(Protocol):
+    """Parity of shadow runs."""
+
+    async def add(self, comparison: Comparison) -> None:
+        """Count a comparison, once."""
+        ...
+
+    async def comparisons(self, since: datetime) -> Sequence[Comparison]:
+        """Newest first."""
         ...
 
 

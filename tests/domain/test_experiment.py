@@ -1,9 +1,7 @@
-"""Arms that never change, evenly spread, and statistics that a textbook confirms."""
+"""Arms that never change, and statistics that a textbook confirms."""
 
-import json
 import math
 from collections import Counter
-from pathlib import Path
 from random import Random
 from statistics import fmean, stdev
 
@@ -13,7 +11,6 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from domain.experiment import (
-    BUCKETS,
     ENOUGH,
     ArmObservation,
     ArmTotals,
@@ -21,16 +18,12 @@ from domain.experiment import (
     Metric,
     MetricTotals,
     Verdict,
-    bucket,
     described,
     difference,
     results,
     student_t,
     weighted,
 )
-
-# Computed with sha256sum and bc: {"salt", "unit", "bucket"}.
-GOLDEN = json.loads((Path(__file__).parents[1] / "data" / "buckets.json").read_text())
 
 weights = st.lists(st.integers(0, 1_000), min_size=1, max_size=6).filter(any).map(tuple)
 scores = st.floats(0, 1e6, allow_nan=False)
@@ -42,28 +35,6 @@ def totals(values: list[float]) -> MetricTotals:
 
 def holds(interval: Interval | None, value: float) -> bool:
     return interval is not None and interval.low <= value <= interval.high
-
-
-class TestBucket:
-    @pytest.mark.parametrize("vector", GOLDEN, ids=lambda vector: f"{vector['salt']}:{vector['unit']}")
-    def test_it_is_what_it_has_always_been(self, vector: dict[str, str | int]) -> None:
-        assert bucket(str(vector["salt"]), str(vector["unit"])) == vector["bucket"]
-
-    @given(salt=st.text(), unit=st.text())
-    def test_it_is_one_of_ten_thousand(self, salt: str, unit: str) -> None:
-        assert 0 <= bucket(salt, unit) < BUCKETS
-
-    @given(salt=st.text(max_size=20))
-    def test_units_are_spread_evenly(self, salt: str) -> None:
-        """Chi-squared over 20 cells of 200 units each; 60 is exceeded by chance once in 240,000 salts."""
-        cells = Counter(bucket(salt, str(unit)) * 20 // BUCKETS for unit in range(4_000))
-        assert sum((cells[cell] - 200) ** 2 / 200 for cell in range(20)) < 60
-
-    def test_experiments_are_independent_of_each_other(self) -> None:
-        """Half of the units of one experiment's first half are in another's first half."""
-        half = [unit for unit in map(str, range(10_000)) if bucket("one", unit) < BUCKETS // 2]
-        both = sum(bucket("other", unit) < BUCKETS // 2 for unit in half)
-        assert both / len(half) == pytest.approx(0.5, abs=0.03)
 
 
 class TestWeighted:

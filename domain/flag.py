@@ -1,0 +1,398 @@
+"""Feature flags: who gets the new system. Evaluation is pure: a flag and a subject in, a decision with its reason out.
+
+A subject is asked for in this order, and the first answer stands: forced off by the environment or disabled, deny list,
+allow list, conditions, sticky bucket. A bucket depends on the flag's salt and the subject's id alone, so a percentage
+that rises takes nobody's place away, and after a fall to 0 the same subjects come first again.
+"""
+
+import hashlib
+from collections.abc import Callable
+from datetime import datetime
+from decimal import Decimal
+from enum import StrEnum
+from typing import Annotated, Any, NamedTuple
+
+from pydantic import ConfigDict, Field, PlainSerializer, ValidationInfo, WithJsonSchema, field_validator
+
+from domain.audit import AuditEntry
+from domain.errors import Conflict
+from domain.model import Model, Request
+
+HYBRID_ORCHESTRATOR = "hybrid-orchestrator"
+"""The flag that leads a legacy request to the new system."""
+
+HYBRID_SHADOW = "hybrid-shadow"
+"""The flag whose percentage of legacy traffic is also run, without effect, through the new system."""
+
+BUCKETS = 10_000
+"""Steps of 0.01 %."""
+
+NO_BUCKET = -1
+"""The bucket of a decision that needed none."""
+
+MAX_LISTED = 10_000
+"""Ids on one list."""
+
+MAX_LISTED_BYTES = 160_000
+"""Of the ids of both lists together, in UTF-8: an audit entry holds them twice, and an item of DynamoDB 400 KB
+(Amazon DynamoDB Developer Guide, "Quotas")."""
+
+_ALL = Decimal(100)
+
+Percentage = Annotated[
+    Decimal,
+    Field(ge=0, le=_ALL, multiple_of=Decimal("0.01")),
+    PlainSerializer(lambda value: int(value) if value == int(value) else float(value), when_used="json"),
+    WithJsonSchema({"type": "number", "minimum": 0, "maximum": 100, "description": "in steps of 0.01"}),
+]
+"""0 to 100 in steps of 0.01; a number on the wire."""
+
+FlagName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,63}$", examples=[HYBRID_ORCHESTRATOR])]
+
+ListedId = Annotated[str, Field(min_length=1, max_length=128)]
+"""A user's id on a list."""
+
+Conditional = Annotated[str, Field(min_length=1, max_length=64)]
+"""A value that a condition accepts; compared exactly, upper and lower case too."""
+
+
+class FlagConditions(Request):
+    """What a subject must be for the percentage to apply at all. Empty: everybody. What is unknown of a subject
+    fulfils no condition about it."""
+
+    user_tier: tuple[Conditional, ...] = Field(default=(), max_length=100, description="one of these")
+    account_age: int | None = Field(default=None, ge=0, le=36_500, description="minimum, in days")
+    region: tuple[Conditional, ...] = Field(default=(), max_length=100, description="one of these")
+    platform: tuple[Conditional, ...] = Field(default=(), max_length=100, description="one of the subject's is one")
+
+
+class RollbackTriggers(Request):
+    """When a rollout of the flag is rolled back at the latest: the guardrails of a rollout that names none."""
+
+    error_rate_threshold: float | None = Field(default=5.0, gt=0, le=100, description="percent of requests")
+    latency_threshold: float | None = Field(default=None, gt=0, le=3_600_000, description="p95, in ms")
+    time_window_minutes: int = Field(default=5, ge=1, le=1_440)
+
+
+class FlagConfig(Request):
+    """What an administrator sets."""
+
+    name: FlagName
+    enabled: bool = False
+    rollout_percentage: Percentage = Field(default=Decimal(0), json_schema_extra={"default": 0})
+    user_whitelist: tuple[ListedId, ...] = Field(
+        default=(), max_length=MAX_LISTED, description="on whatever the conditions and the percentage say"
+    )
+    user_blacklist: tuple[ListedId, ...] = Field(
+        default=(), max_length=MAX_LISTED, description="off whatever the environment, the conditions and percentage say"
+    )
+    conditions: FlagConditions = FlagConditions()
+    rollback_triggers: RollbackTriggers = RollbackTriggers()
+
+    @field_validator("user_whitelist", "user_blacklist")
+    @classmethod
+    def _once(cls, ids: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(ids))
+
+    @field_validator("user_blacklist")
+    @classmethod
+    def _beside_the_whitelist(cls, denied: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        allowed: tuple[str, ...] = info.data.get("user_whitelist", ())
+        both = sorted(set(allowed) & set(denied))
+        if both:
+            named = ", ".join(both[:3]) + (f" and {len(both) - 3} more" if both[3:] else "")
+            raise ValueError(f"userWhitelist holds {named} too; take each id off one of the two lists")
+        size = sum(len(each.encode()) for each in (*allowed, *denied))
+        if size > MAX_LISTED_BYTES:
+            raise ValueError(
+                f"the ids of userWhitelist and userBlacklist are {size:,} bytes long, of which there may be "
+                f"{MAX_LISTED_BYTES:,}; choose larger groups with conditions"
+            )
+        return denied
+
+
+class Flag(FlagConfig):
+    """A flag as stored: revision ``n`` with who wrote it. ``salt`` never changes, or users would change sides.
+
+    ``rollout_id``: the rollout that steers its percentage now; empty: none.
+    """
+
+    # A process of the previous release can read what the next one writes.
+    model_config = ConfigDict(extra="ignore")
+
+    salt: str
+    revision: int = 1
+    changed_by: str
+    changed_at: datetime
+    reason: str
+    rollout_id: str = ""
+
+
+class FlagSubject(Model):
+    """For whom a flag is evaluated; ``None`` and empty: not known."""
+
+    user_id: str
+    tier: str | None = None
+    account_age_days: int | None = None
+    region: str | None = None
+    platforms: tuple[str, ...] = ()
+
+
+class FlagReason(StrEnum):
+    """Why a decision is what it is, in the order in which they are looked at."""
+
+    UNKNOWN_FLAG = "unknown_flag"
+    NO_SNAPSHOT = "no_snapshot"
+    FORCED_OFF = "forced_off"
+    DISABLED = "disabled"
+    DENY_LIST = "deny_list"
+    ALLOW_LIST = "allow_list"
+    CONDITION_USER_TIER = "condition_user_tier"
+    CONDITION_ACCOUNT_AGE = "condition_account_age"
+    CONDITION_REGION = "condition_region"
+    CONDITION_PLATFORM = "condition_platform"
+    IN_ROLLOUT = "in_rollout"
+    NOT_IN_ROLLOUT = "not_in_rollout"
+
+
+class FlagDecision(NamedTuple):
+    """``bucket``: 0 to 9,999, ``-1`` where none was needed. ``revision``: of the flag, 0 when there is none."""
+
+    flag: str
+    enabled: bool
+    reason: FlagReason
+    bucket: int
+    revision: int
+
+
+class FlagOverride(Model):
+    """What the environment forces for the emergency: ``enabled`` False turns the flag off for everybody, at once;
+    True turns a disabled flag on, but for its deny list; ``percentage`` replaces the flag's own."""
+
+    enabled: bool | None = None
+    percentage: Percentage | None = None
+
+
+NOT_OVERRIDDEN = FlagOverride()
+
+
+class FlagSnapshotStanding(Model):
+    """How fresh this process's snapshot is."""
+
+    loaded: bool
+    age_ms: int | None = Field(description="since it was last known to be the present state; null: never")
+    pushed: bool = Field(description="changes are pushed to this process; else it asks for them")
+    revisions: dict[str, int] = Field(description="of each flag")
+
+
+class FlagChange(NamedTuple):
+    """The next revision of a flag, and what the audit log says about it; both are stored, or neither."""
+
+    flag: Flag
+    entry: AuditEntry
+
+
+Evaluation = Callable[[FlagSubject], FlagDecision]
+"""One revision of a flag, ready to be asked again and again."""
+
+
+def bucket(salt: str, unit: str) -> int:
+    """0 to 9,999, evenly and for ever the same for the same salt and unit: the first 8 bytes of a SHA-256."""
+    digest = hashlib.sha256(f"{salt}:{unit}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") % BUCKETS
+
+
+def evaluate(flag: Flag, subject: FlagSubject, override: FlagOverride = NOT_OVERRIDDEN) -> FlagDecision:
+    """Whether the subject gets the flag, and why; the same answer as ``compiled`` gives, which is for hot loops."""
+
+    def decided(enabled: bool, reason: FlagReason, position: int = NO_BUCKET) -> FlagDecision:
+        return FlagDecision(flag.name, enabled, reason, position, flag.revision)
+
+    if off := _off(flag, override):
+        return decided(False, off)
+    if subject.user_id in flag.user_blacklist:
+        return decided(False, FlagReason.DENY_LIST)
+    if subject.user_id in flag.user_whitelist:
+        return decided(True, FlagReason.ALLOW_LIST)
+    if unmet := _unmet(flag.conditions, subject):
+        return decided(False, unmet)
+    position = bucket(flag.salt, subject.user_id)
+    if position < _enabled_buckets(flag, override):
+        return decided(True, FlagReason.IN_ROLLOUT, position)
+    return decided(False, FlagReason.NOT_IN_ROLLOUT, position)
+
+
+def compiled(flag: Flag, override: FlagOverride = NOT_OVERRIDDEN) -> Evaluation:
+    """``evaluate`` for one revision, for about 1 µs a subject: everything that does not depend on it is done here."""
+    name, revision = flag.name, flag.revision
+
+    def constant(enabled: bool, reason: FlagReason) -> FlagDecision:
+        return FlagDecision(name, enabled, reason, NO_BUCKET, revision)
+
+    if off := _off(flag, override):
+        disabled = constant(False, off)
+        return lambda _subject: disabled
+    denied, allowed = frozenset(flag.user_blacklist), frozenset(flag.user_whitelist)
+    deny, allow = constant(False, FlagReason.DENY_LIST), constant(True, FlagReason.ALLOW_LIST)
+    conditions = tuple((met, constant(False, reason)) for reason, met in _conditions(flag.conditions))
+    enabled_buckets = _enabled_buckets(flag, override)
+    salted = hashlib.sha256(f"{flag.salt}:".encode())
+    inside, outside = FlagReason.IN_ROLLOUT, FlagReason.NOT_IN_ROLLOUT
+    new, number = tuple.__new__, int.from_bytes
+
+    def decision(subject: FlagSubject) -> FlagDecision:
+        user_id = subject.user_id
+        if user_id in denied:
+            return deny
+        if user_id in allowed:
+            return allow
+        for met, refusal in conditions:
+            if not met(subject):
+                return refusal
+        digest = salted.copy()
+        digest.update(user_id.encode())
+        position = number(digest.digest()[:8], "big") % BUCKETS
+        if position < enabled_buckets:
+            return new(FlagDecision, (name, True, inside, position, revision))
+        return new(FlagDecision, (name, False, outside, position, revision))
+
+    return decision
+
+
+def without_flag(name: str, reason: FlagReason, override: FlagOverride = NOT_OVERRIDDEN) -> Evaluation:
+    """What is decided by the environment alone while a flag is not known: off for ``reason``, unless it is forced on,
+    which then reaches the percentage that the environment names, in the buckets that the flag would have."""
+    if override.enabled is None:
+        unknown = FlagDecision(name, False, reason, NO_BUCKET, 0)
+        return lambda _subject: unknown
+    # No stored flag: its revision is none, and nobody wrote it.
+    forced = Flag.model_construct(name=name, salt=name, revision=0)  # type: ignore[call-arg]
+    return compiled(forced, override)
+
+
+def changed(present: Flag | None, config: FlagConfig, *, actor: str, at: datetime, reason: str) -> FlagChange:
+    """What a person makes of a flag; ``present`` None: it is new.
+
+    Raises ``Conflict`` when the percentage would change while a rollout steers it. Turning the flag off is allowed at
+    any time, and leaves a steered percentage as it is.
+    """
+    percentage = config.rollout_percentage
+    if present is not None and present.rollout_id and percentage != present.rollout_percentage:
+        if config.enabled:
+            raise Conflict(
+                f"The rollout {present.rollout_id} steers the percentage, which is {present.rollout_percentage} now: "
+                "roll it back first, or set enabled to false, which is always allowed.",
+                field="rolloutPercentage",
+            )
+        percentage = present.rollout_percentage
+    settings = {field: getattr(config, field) for field in FlagConfig.model_fields}
+    flag = Flag(
+        **{**settings, "rollout_percentage": percentage},
+        salt=config.name if present is None else present.salt,
+        revision=1 if present is None else present.revision + 1,
+        changed_by=actor,
+        changed_at=at,
+        reason=reason,
+        rollout_id="" if present is None else present.rollout_id,
+    )
+    return FlagChange(flag, _entry(present, flag, action="created" if present is None else "changed"))
+
+
+def steered(
+    present: Flag,
+    percentage: Decimal,
+    *,
+    rollout_id: str,
+    actor: str,
+    at: datetime,
+    reason: str,
+    action: str = "steered",
+    evidence: dict[str, Any] | None = None,
+    releases: bool = False,
+) -> FlagChange:
+    """What the rollout ``rollout_id`` makes of a flag. It steers it from then on, or, when it ``releases`` it, no more.
+
+    Raises ``Conflict`` when another rollout steers the flag.
+    """
+    if present.rollout_id not in {"", rollout_id}:
+        raise Conflict(f"The rollout {present.rollout_id} steers {present.name}: roll it back or wait for its end.")
+    flag = present.model_copy(
+        update={
+            "rollout_percentage": percentage,
+            "revision": present.revision + 1,
+            "changed_by": actor,
+            "changed_at": at,
+            "reason": reason,
+            "rollout_id": "" if releases else rollout_id,
+        }
+    )
+    return FlagChange(flag, _entry(present, flag, action=action, evidence=evidence))
+
+
+def _entry(present: Flag | None, flag: Flag, *, action: str, evidence: dict[str, Any] | None = None) -> AuditEntry:
+    """Before and after: the revision and what differs."""
+    before, after = ({} if present is None else _audited(present)), _audited(flag)
+    differing = [field for field in after if before.get(field) != after[field] or field == "revision"]
+    return AuditEntry(
+        entry_id=f"flag/{flag.name}/{flag.revision}",
+        subject=f"flag/{flag.name}",
+        action=action,
+        actor=flag.changed_by,
+        at=flag.changed_at,
+        reason=flag.reason,
+        before=None if present is None else {field: before[field] for field in differing},
+        after={field: after[field] for field in differing},
+        evidence=evidence,
+    )
+
+
+def _audited(flag: Flag) -> dict[str, Any]:
+    return flag.model_dump(mode="json", by_alias=True, exclude={"changed_by", "changed_at", "reason"})
+
+
+def _off(flag: Flag, override: FlagOverride) -> FlagReason | None:
+    """Why nobody gets the flag."""
+    if override.enabled is False:
+        return FlagReason.FORCED_OFF
+    return None if flag.enabled or override.enabled else FlagReason.DISABLED
+
+
+def _unmet(conditions: FlagConditions, subject: FlagSubject) -> FlagReason | None:
+    """The first condition that the subject does not fulfil."""
+    if conditions.user_tier and subject.tier not in conditions.user_tier:
+        return FlagReason.CONDITION_USER_TIER
+    if conditions.account_age is not None and (
+        subject.account_age_days is None or subject.account_age_days < conditions.account_age
+    ):
+        return FlagReason.CONDITION_ACCOUNT_AGE
+    if conditions.region and subject.region not in conditions.region:
+        return FlagReason.CONDITION_REGION
+    if conditions.platform and not set(subject.platforms) & set(conditions.platform):
+        return FlagReason.CONDITION_PLATFORM
+    return None
+
+
+def _conditions(conditions: FlagConditions) -> list[tuple[FlagReason, Callable[[FlagSubject], bool]]]:
+    """The same for hot loops: only the conditions that there are, each with how it is met."""
+    tiers, regions, platforms = map(frozenset, (conditions.user_tier, conditions.region, conditions.platform))
+    found: list[tuple[FlagReason, Callable[[FlagSubject], bool]]] = []
+    if tiers:
+        found.append((FlagReason.CONDITION_USER_TIER, lambda subject: subject.tier in tiers))
+    if (least_days := conditions.account_age) is not None:
+        found.append(
+            (
+                FlagReason.CONDITION_ACCOUNT_AGE,
+                lambda subject: subject.account_age_days is not None and subject.account_age_days >= least_days,
+            )
+        )
+    if regions:
+        found.append((FlagReason.CONDITION_REGION, lambda subject: subject.region in regions))
+    if platforms:
+        found.append((FlagReason.CONDITION_PLATFORM, lambda subject: not platforms.isdisjoint(subject.platforms)))
+    return found
+
+
+def _enabled_buckets(flag: Flag, override: FlagOverride) -> int:
+    """The buckets below this one get the flag."""
+    percentage = flag.rollout_percentage if override.percentage is None else override.percentage
+    return int(percentage * BUCKETS / _ALL)
