@@ -14,13 +14,17 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import httpx
+from temporalio.client import WorkflowHandle
 
 from adapters.bootstrap import open_ports, open_tables
 from adapters.settings import Settings
 from domain.campaign import CampaignStatus, ControlRequest, GenerationInput, generation_workflow_id
 from domain.delivery import MessageStatus, send_queue_id
+from domain.flag import FlagConfig, changed
 from domain.recall import recall_workflow_id
 from domain.review import PageKey, ReviewDecision
+from domain.rollout import RolloutRequest, rollout_workflow_id
+from domain.rollout_report import RolloutReport
 from local.process import child_environment
 from local.stack import INFRASTRUCTURE, SIMULATORS, Stack, StackOptions
 from tests.local import Simulator
@@ -28,6 +32,7 @@ from tests.workflows.launcher import Launcher, intent, launching, progress_until
 from workflows.campaign import CampaignWorkflow
 from workflows.policies import ORCHESTRATION
 from workflows.provider import GenerationWorkflow
+from workflows.rollout import RolloutRun, RolloutWorkflow
 
 HISTORIES = Path(__file__).parent / "histories"
 PAGE_SIZE = 6
@@ -123,6 +128,44 @@ async def generation(launcher: Launcher) -> dict[str, str]:
     return {"generation": workflow_id}
 
 
+async def rollout(launcher: Launcher) -> dict[str, str]:
+    """People pause, resume and promote it, and have it rolled back step by step, with a recall."""
+    handle = await _rollout(launcher, "rolled-back", looks_per_run=400)
+    with launcher.env.auto_time_skipping_disabled():
+        await handle.execute_update("begun")
+        await handle.signal(RolloutWorkflow.pause)
+        await handle.execute_update("resume")
+        await handle.execute_update("promote")
+    await launcher.env.sleep(90)
+    await handle.signal("rollback", {"gradual": True, "recall": True, "reason": "support calls"})
+    await handle.result()
+    return {"rollout-rolled-back": handle.id}
+
+
+async def continued_rollout(launcher: Launcher) -> dict[str, str]:
+    """The last run of a rollout that was continued as new."""
+    handle = await _rollout(launcher, "continued", looks_per_run=3)
+    await launcher.env.sleep(200)
+    await handle.signal(RolloutWorkflow.rollback)
+    await handle.result()
+    return {"rollout-continued": handle.id}
+
+
+async def _rollout(
+    launcher: Launcher, flag: str, *, looks_per_run: int
+) -> WorkflowHandle[RolloutWorkflow, RolloutReport]:
+    config = FlagConfig(name=flag, enabled=True)
+    new = changed(None, config, actor="olga", at=datetime.now(UTC), reason="for a rollout")
+    await launcher.ports.flag_store.put(new.flag, new.entry)
+    request = RolloutRequest(flag=flag, bake_seconds=60, reason="the new system")
+    return await launcher.env.client.start_workflow(
+        RolloutWorkflow.run,
+        RolloutRun(request=request, started_by="olga", looks_per_run=looks_per_run),
+        id=rollout_workflow_id(flag),
+        task_queue=ORCHESTRATION,
+    )
+
+
 SCENARIOS: tuple[Callable[[Launcher], Awaitable[dict[str, str]]], ...] = (
     throttled_campaign,
     reviewed_campaign,
@@ -132,6 +175,8 @@ SCENARIOS: tuple[Callable[[Launcher], Awaitable[dict[str, str]]], ...] = (
     recalled_campaign,
     long_campaign,
     generation,
+    rollout,
+    continued_rollout,
 )
 
 

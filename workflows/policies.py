@@ -42,6 +42,25 @@ STORE: ActivityPolicy = {
 }
 """Reads and writes of our own stores: nothing goes on without them, so they are repeated until they succeed."""
 
+STEER: ActivityPolicy = {
+    "task_queue": ORCHESTRATION,
+    "start_to_close_timeout": timedelta(seconds=5),
+    "retry_policy": RetryPolicy(
+        initial_interval=timedelta(milliseconds=200), backoff_coefficient=2, maximum_interval=timedelta(seconds=2)
+    ),
+}
+"""A flag that a rollout writes: repeated until it is written, soon after the store answers again."""
+
+LOOK: ActivityPolicy = {
+    "task_queue": ORCHESTRATION,
+    "start_to_close_timeout": timedelta(seconds=10),
+    "schedule_to_close_timeout": timedelta(seconds=30),
+    "retry_policy": RetryPolicy(
+        initial_interval=timedelta(milliseconds=500), backoff_coefficient=2, maximum_interval=timedelta(seconds=5)
+    ),
+}
+"""What a rollout judges on. A look that comes to nothing is itself a judgement: the observations can't be read."""
+
 BULK_STORE: ActivityPolicy = {
     "task_queue": ORCHESTRATION,
     "start_to_close_timeout": timedelta(minutes=30),
