@@ -1,6 +1,7 @@
 """The legacy endpoints: the campaign API, byte for byte in shape, and other routes that a proxy must not disturb."""
 
 import asyncio
+import gzip
 import hashlib
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -41,7 +42,7 @@ class LegacyRoute(APIRoute):
             system.requests.append({"method": request.method, "path": path, "query": request.url.query})
             strike = system.faults.strike(lambda rule: path.startswith(rule.path))
             await asyncio.sleep(strike.delay_s)
-            response = None if strike.rule is None else await _outage(request, strike.rule)
+            response = None if strike.rule is None else await _outage(request, strike.rule, system)
             if response is None:
                 try:
                     response = await handler(request)
@@ -113,6 +114,41 @@ async def echo(request: Request, status: Annotated[int, Query(ge=200, le=599)] =
     return response
 
 
+@routes.post("/digest")
+async def digest(request: Request) -> dict[str, Any]:
+    """Reads a body of any size piece by piece; answers its size and SHA-256."""
+    found, size = hashlib.sha256(), 0
+    async for chunk in request.stream():
+        found.update(chunk)
+        size += len(chunk)
+    return {"bytes": size, "sha256": found.hexdigest()}
+
+
+@routes.get("/bare")
+async def bare(status: Annotated[int, Query(ge=200, le=399)] = 204) -> Response:
+    """An answer without a body."""
+    return Response(status_code=status, headers={"ETag": '"legacy"'})
+
+
+@routes.get("/packed")
+async def packed() -> Response:
+    """A body that is packed, whatever the client accepts."""
+    content = gzip.compress(b'{"status":"success","data":[]}', mtime=0)
+    headers = {"Content-Encoding": "gzip", "Vary": "Accept-Encoding"}
+    return Response(content, media_type="application/json", headers=headers)
+
+
+@routes.get("/broken")
+async def broken(request: Request) -> Response:
+    """A body that breaks off after its first bytes."""
+
+    async def beginning() -> AsyncIterator[bytes]:
+        yield b"the beginning"
+        await reset_connection(request)
+
+    return StreamingResponse(beginning(), headers={"Content-Length": "1000"})
+
+
 @routes.get("/{campaign_id}", response_model=None)
 async def read_campaign(campaign_id: str, system: State) -> dict[str, Any] | Response:
     """One campaign."""
@@ -143,6 +179,12 @@ async def requests(system: State) -> dict[str, Any]:
     return {"requests": system.requests, "total": len(system.requests)}
 
 
+@control.get("/waiting")
+async def waiting(system: State) -> dict[str, int]:
+    """How many requests hang at this moment: their clients have not given up yet."""
+    return {"waiting": system.waiting}
+
+
 @control.post("/reset")
 async def reset(request: Request) -> dict[str, str]:
     """Forgets campaigns, requests and faults."""
@@ -150,9 +192,13 @@ async def reset(request: Request) -> dict[str, str]:
     return {"status": "reset"}
 
 
-async def _outage(request: Request, rule: LegacyFault) -> Response:
+async def _outage(request: Request, rule: LegacyFault, system: LegacySystem) -> Response:
     if rule.kind == "hang":
-        await hang(request, rule.hang_s)
+        system.waiting += 1
+        try:
+            await hang(request, rule.hang_s)
+        finally:
+            system.waiting -= 1
         return _failure(504, "Gateway Timeout")
     if rule.kind == "connection_reset":
         return await reset_connection(request)

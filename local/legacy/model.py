@@ -86,6 +86,7 @@ class LegacySystem:
     campaigns: dict[str, Campaign] = field(default_factory=dict)
     faults: FaultBook[LegacyFault] = field(default_factory=FaultBook[LegacyFault])
     requests: list[dict[str, str]] = field(default_factory=list)
+    waiting: int = 0
 
     def process(self, body: CampaignBody) -> Campaign:
         """Runs a campaign at once and keeps it."""

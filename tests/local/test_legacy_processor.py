@@ -102,6 +102,18 @@ class TestWhatAProxyMustPass:
         assert response.json()["sha256"] == hashlib.sha256(b"tea").hexdigest()
         assert len(response.headers.get_list("set-cookie")) == 2
 
+    async def test_a_body_of_any_size_is_digested(self, legacy: Simulator) -> None:
+        answer = (await legacy.http.post("/api/campaigns/digest", content=b"x" * 100_000)).json()
+        assert answer == {"bytes": 100_000, "sha256": hashlib.sha256(b"x" * 100_000).hexdigest()}
+
+    async def test_an_answer_may_be_bare_packed_or_broken(self, legacy: Simulator) -> None:
+        bare = await legacy.http.get("/api/campaigns/bare?status=304")
+        assert (bare.status_code, bare.content) == (304, b"")
+        packed = await legacy.http.get("/api/campaigns/packed", headers={"Accept-Encoding": "identity"})
+        assert (packed.headers["content-encoding"], packed.json()["status"]) == ("gzip", "success")
+        with pytest.raises(httpx.TransportError):
+            await legacy.http.get("/api/campaigns/broken")
+
     async def test_every_request_is_recorded(self, legacy: Simulator) -> None:
         await legacy.http.get("/api/campaigns", params={"user_id": "u"})
         await legacy.http.delete("/api/campaigns/echo")
