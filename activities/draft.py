@@ -18,11 +18,10 @@ from domain.prompt import read_judgement
 from domain.provider import IntentType, ModerationAnswer, RecipientProfile
 from domain.quality import combined, quality_score
 from domain.review import AWAITING_REVIEW, MANUAL_REVIEW, needs_review
+from domain.routing import CACHE
 from domain.similarity import fingerprint
 
 GENERAL_TEXT = "general_text"
-CACHE = "cache"
-"""In place of the provider of a text that was paid for before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,12 +79,14 @@ class Inspection:
         for each, each_id, text, flag, judged in zip(texts, ids, said, flags, judgements, strict=True):
             report = check(text, region=each.recipient.region, alike=alike.get(str(each_id), 0))
             quality = combined(quality_score(text, each.recipient.name), judged)
-            found.append(_message(place, each, text, report if flag is None else moderated(report, flag), quality))
+            found.append(
+                _message(place, each, text, moderated(report, flag) if self._moderator.asks else report, quality)
+            )
         await self._observe(found, ladder)
         return found
 
     async def moderation(self, texts: Sequence[str]) -> Sequence[ModerationAnswer | None]:
-        """The provider's opinion of each text; ``None`` where there is none: our own rules stand by themselves."""
+        """The provider's opinion of each text; ``None`` where there is none."""
         return await self._moderator.opinions(texts)
 
     async def _judgement(self, record: CampaignRecord, text: str, ladder: Ladder) -> float | None:

@@ -6,21 +6,18 @@ from dataclasses import dataclass
 
 from pydantic import Field
 
-from activities.draft import CACHE, Inspection, Place, Text, by_model, general, skipped, without_text
+from activities.draft import Inspection, Place, Text, by_model, general, skipped, without_text
 from activities.ladder import OUTAGES, Answered, Ladder, LadderPorts, Question
 from domain.campaign import CampaignRecord, OnBudget
 from domain.delivery import Message, message_id
 from domain.errors import CostLimitExceeded, ProviderError, ProviderFault
+from domain.general_text import general_text
 from domain.model import AccountId, Model
 from domain.ports import AutonomyStore, CampaignStore, MessageStore, Prompts, ResponseCache
-from domain.progress import Tally
 from domain.prompt import read_batch
 from domain.provider import (
     ContentPlan,
-    FallbackReason,
-    FallbackStep,
     IntentType,
-    Provider,
     RecipientProfile,
     WritingTask,
 )
@@ -34,6 +31,10 @@ MAX_WRITING_ROUNDS = 2
 
 NOBODY_CAN = OUTAGES | {ProviderFault.MALFORMED_OUTPUT}
 """No model could write; it was not about what was to be written."""
+
+
+Texts = Question[Mapping[str, str]]
+"""Asks for texts by recipient id."""
 
 
 class DraftPage(Model):
@@ -146,10 +147,11 @@ class Page:
         for number in range(MAX_WRITING_ROUNDS):
             if not left:
                 break
+            question = self._question(f"{name}/{number}", left)
             try:
-                answer = await self._ask(f"{name}/{number}", left)
+                answer = await self._ladder.ask(question)
             except CostLimitExceeded as error:
-                return await self._finished(texts, self._without_money(left, error))
+                return await self._finished(texts, self._without_money(question, left, error))
             except ProviderError as error:
                 if error.fault is ProviderFault.CONTEXT_LENGTH and len(left) > 1:
                     half = len(left) // 2
@@ -161,20 +163,20 @@ class Page:
                 if error.fault in OUTAGES and self._patient:
                     await self._ports.messages.create_many(await self._finished(texts, ([], [])))
                     raise
-                return await self._finished(texts, self._without_model(left, error))
+                return await self._finished(texts, self._without_model(question, left, error))
             texts += (by_model(who, answer.value[who.recipient_id], answer) for who in left if _has(answer, who))
             left = [who for who in left if not _has(answer, who)]
         forgotten = [without_text(self._place, who, str(ProviderFault.MALFORMED_OUTPUT)) for who in left]
         return await self._finished(texts, ([], forgotten))
 
-    async def _ask(self, name: str, group: Sequence[RecipientProfile]) -> Answered[Mapping[str, str]]:
+    def _question(self, name: str, group: Sequence[RecipientProfile]) -> Texts:
         task = WritingTask(
             brief=self._record.brief,
             message_type=self._record.message_type,
             plan=self._plan,
             recipients=tuple(group),
         )
-        return await self._ladder.ask(writing(self._ports.prompts, task, self._purpose, group[0].recipient_id, name))
+        return writing(self._ports.prompts, task, self._purpose, group[0].recipient_id, name)
 
     async def _finished(self, texts: Sequence[Text], rest: tuple[Sequence[Text], Sequence[Message]]) -> list[Message]:
         more, messages = rest
@@ -184,37 +186,38 @@ class Page:
         ]
 
     def _without_money(
-        self, left: Sequence[RecipientProfile], error: CostLimitExceeded
+        self, question: Texts, left: Sequence[RecipientProfile], error: CostLimitExceeded
     ) -> tuple[Sequence[Text], Sequence[Message]]:
         if self._record.on_budget is OnBudget.STOP:
             self.stopped = str(error.error_type)
             self.stop()
             return [], [skipped(self._place, who, self.stopped) for who in left]
-        return self._general(left, error, f"budget:{error.scope}")
+        return self._general(question, left, error, f"budget:{error.scope}")
 
     def _without_model(
-        self, left: Sequence[RecipientProfile], error: ProviderError
+        self, question: Texts, left: Sequence[RecipientProfile], error: ProviderError
     ) -> tuple[Sequence[Text], Sequence[Message]]:
         """Outages end with a general text; what is about the content goes to a person."""
         if error.fault in NOBODY_CAN:
-            return self._general(left, error, str(error.fault))
-        stepped_below(self._ladder, error, REVIEW, self._purpose)
+            return self._general(question, left, error, str(error.fault))
+        self._ladder.step_below(question, REVIEW, error)
         return [], [without_text(self._place, who, str(error.fault)) for who in left]
 
     def _general(
-        self, left: Sequence[RecipientProfile], error: ProviderError | CostLimitExceeded, why: str
+        self, question: Texts, left: Sequence[RecipientProfile], error: ProviderError | CostLimitExceeded, why: str
     ) -> tuple[Sequence[Text], Sequence[Message]]:
-        texts = [(who, self._plan.general_text(who.language)) for who in left]
+        names = (*self._record.named, *(who.name for who in left))
+        texts = [(who, general_text(self._plan, who.language, names)) for who in left]
         found = [general(who, text, why) for who, text in texts if text]
         if found:
-            stepped_below(self._ladder, error, CACHE, self._purpose)
-            self._ladder.tally += Tally(cached=len(found))
+            self._ladder.served_from_cache(question, error, len(found))
         if len(found) < len(left):
-            stepped_below(self._ladder, error, REVIEW, self._purpose)
+            self._ladder.step_below(question, REVIEW, error)
         return found, [without_text(self._place, who, why) for who, text in texts if not text]
 
 
-def writing(prompts: Prompts, task: WritingTask, purpose: str, unit: str, key: str) -> Question[Mapping[str, str]]:
+def writing(prompts: Prompts, task: WritingTask, purpose: str, unit: str, key: str) -> Texts:
+    """The question for the messages of one group."""
     return Question(
         IntentType.MESSAGE_GENERATION, purpose, unit, lambda variant: prompts.write(task, variant), read_batch, key
     )
@@ -222,12 +225,3 @@ def writing(prompts: Prompts, task: WritingTask, purpose: str, unit: str, key: s
 
 def _has(answer: Answered[Mapping[str, str]], recipient: RecipientProfile) -> bool:
     return bool(answer.value.get(recipient.recipient_id))
-
-
-def stepped_below(ladder: Ladder, error: ProviderError | CostLimitExceeded, to: str, purpose: str) -> None:
-    """Remember the step from the models to what was paid for before, or to a person."""
-    reason = error.fault if isinstance(error, ProviderError) else FallbackReason.BUDGET
-    last = ladder.tally.fallbacks[-1] if ladder.tally.fallbacks else None
-    provider, model = (last.from_provider, last.model) if last else (Provider.OPENAI, "")
-    step = FallbackStep(from_provider=provider, model=model, to=to, reason=reason, purpose=purpose)
-    ladder.tally += Tally(fallbacks=(step,), fallback_count=1)

@@ -3,21 +3,30 @@
 import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from time import monotonic
 
 from temporalio import activity
 
-from activities.draft import CACHE
-from activities.failure import heartbeating, translated
+from activities.failure import application_error, heartbeating, translated
 from activities.ladder import Ladder, Question
-from activities.ladder.booking import book_lost
-from activities.page import NOBODY_CAN, DraftPage, GenerationPorts, Page, stepped_below, writing
+from activities.ladder.reconciliation import Findings, reconcile
+from activities.page import NOBODY_CAN, DraftPage, GenerationPorts, Page, writing
 from domain.campaign import CampaignRecord, CampaignStatus, GenerationInput
 from domain.compliance import check
 from domain.compliance_disclosure import disclosed
+from domain.cost import CostTotals
 from domain.delivery import Message
-from domain.errors import ComplianceViolation, CostLimitExceeded, NotFound, ProviderError, ProviderFault
+from domain.errors import (
+    ComplianceViolation,
+    CostLimitExceeded,
+    ErrorType,
+    HuntazeError,
+    NotFound,
+    ProviderError,
+    ProviderFault,
+)
+from domain.general_text import general_text
 from domain.lane import PageDrafted, distribution
 from domain.model import Model
 from domain.moderation import moderated
@@ -67,10 +76,22 @@ class ReconcileCosts(Model):
 
 
 class Reconciled(Model):
-    """How many calls the ledger lacked, and the campaign's cost by now in µ$."""
+    """How many calls the ledger lacked, and the campaign's cost by now in µ$.
+
+    ``held``: calls of which the provider can't say yet that there is no answer; worth asking again.
+    """
 
     found: int
     cost_micros: int
+    held: int = 0
+
+
+class GivenUp(Model):
+    """A request that nobody can answer, why, and who was asked."""
+
+    campaign_id: str
+    reason: str
+    tally: Tally = Tally()
 
 
 class ProviderActivities:
@@ -110,10 +131,10 @@ class ProviderActivities:
                 page.stop()
                 await work
                 raise
-            if ladder.tally.unresolved:
-                # What was charged for lost answers is part of what the next page may spend.
+            if ladder.tally.unresolved or (await self._totals(record)).held_micros:
+                # What was charged for lost answers, and what was not, is part of what the next page may spend.
                 with suppress(ProviderError):
-                    await self._book_lost(record)
+                    await self._reconcile(record)
             stored = await page.stored()
         return Drafted(
             page=distribution(stored),
@@ -125,15 +146,16 @@ class ProviderActivities:
     @activity.defn(name="provider.reconcile")
     @translated
     async def reconcile(self, request: ReconcileCosts) -> Reconciled:
-        """Book what providers were paid for a campaign and the ledger does not have: answers that got lost.
+        """Book what providers were paid for a campaign and the ledger does not have: answers that got lost. Free what
+        is held for those that were never made.
 
         Raises ``ProviderError`` when a provider can't be asked.
         """
         record = await self._record(request.campaign_id)
         async with heartbeating():
-            found = await self._book_lost(record)
+            looked = await self._reconcile(record)
             await self._correct_result(record)
-        return Reconciled(found=found, cost_micros=await self._spent(record))
+        return Reconciled(found=looked.found, held=looked.held, cost_micros=await self._spent(record))
 
     @activity.defn(name="provider.answer")
     @translated
@@ -145,12 +167,14 @@ class ProviderActivities:
         async with heartbeating(lambda: ladder.tally):
             try:
                 found = await self._found(request.type, record, ladder)
+            except HuntazeError as error:
+                raise application_error(error, ladder.tally) from None
             finally:
                 # Also when there is no answer: what was charged for is charged.
                 if ladder.tally.unresolved:
                     with suppress(ProviderError):
-                        await self._book_lost(record)
-        costs = await self._ports.ladder.costs.campaign_totals(record.campaign_id)
+                        await self._reconcile(record)
+        costs = await self._totals(record)
         result = WorkflowResult(
             request_id=record.request_id,
             status=CampaignStatus.COMPLETED,
@@ -166,6 +190,28 @@ class ProviderActivities:
         ).model_copy(update=found)
         await self._ports.campaigns.save_result(record.campaign_id, result)
         return result.model_copy(update={"plan": None, "message": None})
+
+    @activity.defn(name="provider.give_up")
+    @translated
+    async def give_up(self, request: GivenUp) -> None:
+        """Record that a request failed, and who was asked before: for its caller, who waits for a result."""
+        record = await self._record(request.campaign_id)
+        costs = await self._totals(record)
+        result = WorkflowResult(
+            request_id=record.request_id,
+            status=CampaignStatus.FAILED,
+            processing_time=max(0, int((datetime.now(UTC) - record.created_at).total_seconds() * 1000)),
+            provider=provider_used(request.tally.providers),
+            detailed_costs=DetailedCosts.of(costs),
+            fallback_history=request.tally.fallbacks,
+            fallback_count=request.tally.fallback_count,
+            routes=request.tally.routes,
+            unresolved=request.tally.unresolved,
+            audience=record.audience_size,
+            error_type=ErrorType(request.reason) if request.reason in set(ErrorType) else None,
+            reason=request.reason,
+        )
+        await self._ports.campaigns.save_result(record.campaign_id, result)
 
     async def _found(self, intent: IntentType, record: CampaignRecord, ladder: Ladder) -> dict[str, object]:
         """What was asked for, as fields of the result."""
@@ -204,7 +250,7 @@ class ProviderActivities:
             if cached is None:
                 raise
             plan = cached
-            stepped_below(ladder, error, CACHE, "plan")
+            ladder.served_from_cache(question, error)
         await self._ports.campaigns.save_plan(record.campaign_id, plan)
         return plan
 
@@ -220,11 +266,10 @@ class ProviderActivities:
             if not text:
                 raise ProviderError("the model wrote nothing", fault=ProviderFault.TRANSIENT)
         except (ProviderError, CostLimitExceeded) as error:
-            text, cached = plan.general_text(recipient.language), True
+            text, cached = general_text(plan, recipient.language, (*record.named, recipient.name)), True
             if not text or (isinstance(error, ProviderError) and error.fault not in NOBODY_CAN):
                 raise
-            stepped_below(ladder, error, CACHE, "write")
-            ladder.tally += Tally(cached=1)
+            ladder.served_from_cache(question, error)
         text = disclosed(text, region=recipient.region, language=recipient.language)
         report = check(text, region=recipient.region)
         return {
@@ -253,19 +298,15 @@ class ProviderActivities:
         reason = f"moderation: {', '.join(flags.categories)}" if flags.flagged else ""
         return {"compliance": report, "compliance_score": report.score, "reason": reason}
 
-    async def _book_lost(self, record: CampaignRecord) -> int:
-        """Book every answer of the request that a provider has kept and the ledger does not have; how many.
-
-        Raises the last ``ProviderError`` after everything that could be found is booked.
-        """
-        return await book_lost(record, self._ports.ladder)
+    async def _reconcile(self, record: CampaignRecord) -> Findings:
+        return await reconcile(record, self._ports.ladder)
 
     async def _correct_result(self, record: CampaignRecord) -> None:
         """A stored result says what the ledger says, also when an attempt before this one booked and got no further."""
         result = await self._ports.campaigns.result(record.campaign_id)
         if result is None:
             return
-        costs = DetailedCosts.of(await self._ports.ladder.costs.campaign_totals(record.campaign_id))
+        costs = DetailedCosts.of(await self._totals(record))
         if costs != result.detailed_costs:
             corrected = result.model_copy(update={"detailed_costs": costs})
             await self._ports.campaigns.save_result(record.campaign_id, corrected)
@@ -296,7 +337,10 @@ class ProviderActivities:
         return record
 
     async def _spent(self, record: CampaignRecord) -> int:
-        return (await self._ports.ladder.costs.campaign_totals(record.campaign_id)).cost_micros
+        return (await self._totals(record)).cost_micros
+
+    async def _totals(self, record: CampaignRecord) -> CostTotals:
+        return await self._ports.ladder.costs.campaign_totals(record.campaign_id)
 
 
 def _scores(messages: Sequence[Message]) -> Tally:

@@ -68,30 +68,33 @@ class RedisBreaker:
                 return remembered
         return await self._ask(target)
 
-    async def succeeded(self, target: str, admission: Admission) -> None:
-        """Redis is told of probes only: no other success changes anything."""
+    async def succeeded(self, target: str, admission: Admission) -> bool:
+        """Whether this closed it. Redis is told of probes only: no other success changes anything."""
         if not admission.probe:
-            return
+            return False
         if not admission.shared:
-            self._local.succeeded(target, admission)
-        elif await self._run(self._succeeded, target, admission.ticket):
+            return self._local.succeeded(target, admission)
+        closed = bool(await self._run(self._succeeded, target, admission.ticket))
+        if closed:
             _tell_closed(target, shared=True)
+        return closed
 
-    async def failed(self, target: str, admission: Admission) -> None:
-        """A failure of a call that the other breaker had admitted counts as that of any call, made just now."""
+    async def failed(self, target: str, admission: Admission) -> bool:
+        """Whether this opened it. A failure of a call that the other breaker had admitted counts as that of any call,
+        made just now."""
         if not admission.allowed:
-            return
+            return False
         probe, ticket = (admission.ticket, "") if admission.probe else (0, admission.ticket)
         if not admission.shared:
             probe, ticket = 0, ""
         policy = self._policy
         opened = await self._run(self._failed, target, probe, ticket, policy.failures, policy.window_ms, policy.open_ms)
         if opened is None:
-            self._local.failed(target, admission)
-            return
+            return self._local.failed(target, admission)
         self._closed.pop(target, None)
         if opened:
             _tell_opened(target, policy, shared=True)
+        return bool(opened)
 
     async def views(self, targets: Sequence[str]) -> Sequence[BreakerView]:
         """The breakers of ``targets``, in their order."""
@@ -190,20 +193,22 @@ class LocalBreaker:
             _tell_half_open(target, shared=False)
         return admission.model_copy(update={"shared": False})
 
-    def succeeded(self, target: str, admission: Admission) -> None:
+    def succeeded(self, target: str, admission: Admission) -> bool:
         """As ``RedisBreaker.succeeded``."""
         before = self._states[target]
         self._states[target] = after = breaker.succeeded(before, admission)
         if after.closed > before.closed:
             _tell_closed(target, shared=False)
+        return after.closed > before.closed
 
-    def failed(self, target: str, admission: Admission) -> None:
+    def failed(self, target: str, admission: Admission) -> bool:
         """As ``RedisBreaker.failed``."""
         before = self._states[target]
         known = Admission(allowed=True, ticket=before.opened) if admission.shared else admission
         self._states[target] = after = breaker.failed(before, self._policy, known, self._now_ms())
         if after.opened > before.opened:
             _tell_opened(target, self._policy, shared=False)
+        return after.opened > before.opened
 
     def view(self, target: str) -> BreakerView:
         """The breaker as operators see it."""

@@ -4,6 +4,8 @@ An entry is in the ledger before ``commit`` is called. So what Redis has forgott
 counted than the ledger has. What Redis may count twice (a call whose entry was just read, and is committed then; a
 reservation whose owner died) is read again from the ledger before anything is denied for it.
 
+What a call of unknown outcome may have cost is held in the ledger, and counts here as if it had been spent.
+
 Reservations are known to Redis alone. How long the last of them can live is on record beside the ledger, so that when
 memory was lost nothing is granted against a cap until all that were forgotten have run out, a minute or so.
 """
@@ -69,6 +71,7 @@ class RedisBudgets:
         lease_ms: int = LEASE_MS,
         clock_us: Callable[[], int] | None = None,
     ) -> None:
+        self._redis = redis
         self._ledger = ledger
         self._lease_us = lease_ms * 1000
         self._clock_us = clock_us
@@ -92,7 +95,7 @@ class RedisBudgets:
             log.warning("budgets_unreachable", operation=str(operation_id))
 
     async def commit(self, operation_id: UUID, budgets: Sequence[Budget], micros: int) -> None:
-        """The real cost, in full even if it is more than was set aside. Its entry is in the ledger already.
+        """The real cost, in full even if it is more than was set aside. The ledger has it already: booked, or held.
 
         The entry's ``at`` has to lie in the periods of ``budgets``.
         """
@@ -104,17 +107,29 @@ class RedisBudgets:
         with _reachable():
             await self._end(operation_id, budgets, "")
 
+    async def read_again(self, budgets: Sequence[Budget]) -> None:
+        """The ledger was corrected downwards: its sums are read before anything more is granted or denied.
+
+        Without its name an account also refuses what a reading that is under way brings.
+        """
+        accounts = dict.fromkeys(budget.account for budget in budgets)
+        with _reachable():
+            for account in accounts:
+                await self._redis.hdel(_key(account), "life", "opened")
+
     async def standings(self, budgets: Sequence[Budget]) -> Sequence[BudgetStanding]:
-        """What the ledger has and what is set aside; a call that ends in between counts in both."""
+        """What the ledger has booked, and what is set aside or held; a call that ends in between counts in both."""
         by_account = {budget.account: budget for budget in budgets}
         with _reachable():
             told: list[int] = await self._reserved([_key(account) for account in by_account], [self._now()])
         reserved = dict(zip(by_account, told, strict=True))
-        sums = await asyncio.gather(*map(self._committed, by_account.values()))
-        committed = dict(zip(by_account, sums, strict=True))
+        sums = await asyncio.gather(*map(self._totals, by_account.values()))
+        totals = dict(zip(by_account, sums, strict=True))
         return [
             BudgetStanding(
-                budget=budget, committed_micros=committed[budget.account], reserved_micros=reserved[budget.account]
+                budget=budget,
+                committed_micros=totals[budget.account].cost_micros,
+                reserved_micros=reserved[budget.account] + totals[budget.account].held_micros,
             )
             for budget in budgets
         ]
@@ -160,7 +175,8 @@ class RedisBudgets:
 
     async def _read_again(self, budget: Budget, asked: int, life: str, opened: str, booked: int) -> None:
         async def read() -> None:
-            committed = await self._committed(budget)
+            totals = await self._totals(budget)
+            committed = totals.cost_micros + totals.held_micros
             keys = [_key("life"), _key(budget.account)]
             await self._read(keys, [self._now(), life, asked, opened, booked, committed])
 
@@ -185,16 +201,16 @@ class RedisBudgets:
             running.add_done_callback(lambda _: self._running.pop(name))
         await asyncio.shield(running)
 
-    async def _committed(self, budget: Budget) -> int:
-        """The ledger's sum of the budget's account, in µ$."""
+    async def _totals(self, budget: Budget) -> CostTotals:
+        """What the ledger has of the budget's account."""
         match budget.scope:
             case BudgetScope.REQUEST | BudgetScope.CAMPAIGN:
-                return (await self._ledger.campaign_totals(budget.subject)).cost_micros
+                return await self._ledger.campaign_totals(budget.subject)
             case BudgetScope.USER_DAY | BudgetScope.USER_MONTH:
                 days = await self._ledger.user_totals(budget.subject, *budget.days)
             case BudgetScope.GLOBAL_DAY | BudgetScope.GLOBAL_MONTH:
                 days = await self._ledger.global_totals(*budget.days)
-        return sum(days.values(), CostTotals()).cost_micros
+        return sum(days.values(), CostTotals())
 
     def _now(self) -> int | str:
         return self._clock_us() if self._clock_us is not None else ""

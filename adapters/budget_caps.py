@@ -39,14 +39,14 @@ class DynamoBudgets:
                 self._known.popitem(last=False)
         return await asyncio.shield(known[1])
 
-    async def settings(self, subject: str) -> BudgetSettings:
-        """What was set for a user or for everybody; revision 0: nothing."""
-        item = await self._dynamo.get("costs", _key(subject, _IN_FORCE))
-        return BudgetSettings(subject=subject) if item is None else from_item(BudgetSettings, item)
+    async def settings(self, user: str | None) -> BudgetSettings:
+        """What was set for a user or, without one, for everybody; revision 0: nothing."""
+        item = await self._dynamo.get("costs", _key(user))
+        return _nothing(user) if item is None else from_item(BudgetSettings, item)
 
-    async def put(self, settings: BudgetSettings) -> bool:
+    async def put(self, user: str | None, settings: BudgetSettings) -> bool:
         """In force here at once, in other processes when they ask again."""
-        table, scope = self._dynamo.table("costs"), _scope(settings.subject)
+        table, scope = self._dynamo.table("costs"), _scope(user)
         present = {
             "Put": {
                 "TableName": table,
@@ -60,18 +60,18 @@ class DynamoBudgets:
                 "Item": to_item(settings, scope=scope, entry=f"{_IN_FORCE}#{settings.revision:010d}"),
             }
         }
-        made = bool(await self._dynamo.transact_each({settings.subject: [present, history]}))
+        made = bool(await self._dynamo.transact_each({scope: [present, history]}))
         self._known.clear()
         return made
 
-    async def history(self, subject: str, *, limit: int) -> Sequence[BudgetSettings]:
+    async def history(self, user: str | None, *, limit: int) -> Sequence[BudgetSettings]:
         """Newest first, the present one included."""
         found: list[BudgetSettings] = []
         async for item in self._dynamo.query(
             TableName=self._dynamo.table("costs"),
             KeyConditionExpression="#scope = :scope AND begins_with(#entry, :history)",
             ExpressionAttributeNames={"#scope": "scope", "#entry": "entry"},
-            ExpressionAttributeValues={":scope": value(_scope(subject)), ":history": value(f"{_IN_FORCE}#")},
+            ExpressionAttributeValues={":scope": value(_scope(user)), ":history": value(f"{_IN_FORCE}#")},
             ScanIndexForward=False,
             ConsistentRead=True,
             Limit=limit,
@@ -82,10 +82,9 @@ class DynamoBudgets:
         return found
 
     async def _read_caps(self, owner: str) -> BudgetCaps:
-        items = await self._dynamo.batch_get("costs", [_key(EVERYBODY, _IN_FORCE), _key_of_user(owner)])
+        items = await self._dynamo.batch_get("costs", [_key(None), _key(owner)])
         found = {item["scope"]["S"]: from_item(BudgetSettings, item) for item in items}
-        everybody = found.get(_scope(EVERYBODY), BudgetSettings(subject=EVERYBODY))
-        user = found.get(_user_scope(owner), BudgetSettings(subject=owner))
+        everybody, user = (found.get(_scope(whose), _nothing(whose)) for whose in (None, owner))
         return in_force(self._defaults, everybody, user)
 
 
@@ -106,17 +105,14 @@ def _follows(revision: int) -> Item:
     }
 
 
-def _scope(subject: str) -> str:
-    return f"budget#{EVERYBODY}" if subject == EVERYBODY else _user_scope(subject)
+def _nothing(user: str | None) -> BudgetSettings:
+    return BudgetSettings(subject=EVERYBODY if user is None else user)
 
 
-def _user_scope(owner: str) -> str:
-    return f"budget#user#{owner}"
+def _scope(user: str | None) -> str:
+    """A user may be called ``global``."""
+    return f"budget#{EVERYBODY}" if user is None else f"budget#user#{user}"
 
 
-def _key(subject: str, entry: str) -> Item:
-    return {"scope": value(_scope(subject)), "entry": value(entry)}
-
-
-def _key_of_user(owner: str) -> Item:
-    return {"scope": value(_user_scope(owner)), "entry": value(_IN_FORCE)}
+def _key(user: str | None) -> Item:
+    return {"scope": value(_scope(user)), "entry": value(_IN_FORCE)}

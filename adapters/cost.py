@@ -1,13 +1,19 @@
 """The ledger in DynamoDB, and how long reservations in Redis can live."""
 
+from collections.abc import Sequence
 from datetime import UTC
 from typing import Any
 from uuid import UUID
 
-from adapters.dynamodb import Dynamo, Item, plain, to_item, value
-from domain.cost import CostEntry, CostTotals
+from adapters.dynamodb import Dynamo, Item, from_item, plain, to_item, value
+from domain.cost import CostEntry, CostHold, CostTotals
 
 _HORIZON = {"scope": value("reservations"), "entry": value("horizon")}
+_HOLD = "hold#"
+_ABSENT: Item = {
+    "ConditionExpression": "attribute_not_exists(#scope)",
+    "ExpressionAttributeNames": {"#scope": "scope"},
+}
 
 
 class DynamoCosts:
@@ -18,28 +24,15 @@ class DynamoCosts:
         self._table = dynamo.table("costs")
 
     async def record(self, entry: CostEntry) -> bool:
-        day = entry.at.astimezone(UTC).date().isoformat()
         put = {
             "Put": {
                 "TableName": self._table,
                 "Item": to_item(entry, scope=_campaign(entry.campaign_id), entry=f"entry#{entry.operation_id}"),
-                "ConditionExpression": "attribute_not_exists(#scope)",
-                "ExpressionAttributeNames": {"#scope": "scope"},
+                **_ABSENT,
             }
         }
-        totals = [
-            self._add(_campaign(entry.campaign_id), "total", entry),
-            self._add(_user(entry.owner), f"day#{day}", entry),
-            self._add("global", f"day#{day}", entry),
-        ]
-        try:
-            await self._dynamo.transact([put, *totals])
-        except self._dynamo.client.exceptions.TransactionCanceledException as error:
-            reasons: Any = error.response.get("CancellationReasons", [{}])
-            if reasons[0].get("Code") == "ConditionalCheckFailed":
-                return False
-            raise
-        return True
+        totals = [self._add(scope, total, entry) for scope, total in _totals_of(entry)]
+        return await self._once([put, *totals])
 
     async def operations(self, campaign_id: str) -> frozenset[UUID]:
         return frozenset(
@@ -55,6 +48,33 @@ class DynamoCosts:
                 )
             ]
         )
+
+    async def hold(self, hold: CostHold) -> bool:
+        key = {"scope": value(_campaign(hold.campaign_id)), "entry": value(f"entry#{hold.operation_id}")}
+        unbooked = {"TableName": self._table, "Key": key, **_ABSENT}
+        placed = {"TableName": self._table, "Item": to_item(hold, **_hold_key(hold)), **_ABSENT}
+        return await self._once([{"ConditionCheck": unbooked}, {"Put": placed}, *self._held(hold, hold.micros)])
+
+    async def holds(self, campaign_id: str) -> Sequence[CostHold]:
+        return [
+            from_item(CostHold, item)
+            async for item in self._dynamo.query(
+                TableName=self._table,
+                KeyConditionExpression="#scope = :scope AND begins_with(#entry, :hold)",
+                ExpressionAttributeNames={"#scope": "scope", "#entry": "entry"},
+                ExpressionAttributeValues={":scope": value(_campaign(campaign_id)), ":hold": value(_HOLD)},
+                ConsistentRead=True,
+            )
+        ]
+
+    async def release(self, hold: CostHold) -> bool:
+        placed = {
+            "TableName": self._table,
+            "Key": {name: value(part) for name, part in _hold_key(hold).items()},
+            "ConditionExpression": "attribute_exists(#scope)",
+            "ExpressionAttributeNames": {"#scope": "scope"},
+        }
+        return await self._once([{"Delete": placed}, *self._held(hold, -hold.micros)])
 
     async def campaign_totals(self, campaign_id: str) -> CostTotals:
         answer = await self._dynamo.call(
@@ -106,6 +126,30 @@ class DynamoCosts:
             days[str(plain(item)["entry"]).removeprefix("day#")] = _totals(item)
         return days
 
+    async def _once(self, items: list[Item]) -> bool:
+        """False when a condition says that it is done already."""
+        try:
+            await self._dynamo.transact(items)
+        except self._dynamo.client.exceptions.TransactionCanceledException as error:
+            reasons: Any = error.response.get("CancellationReasons", [{}])
+            if any(reason.get("Code") == "ConditionalCheckFailed" for reason in reasons):
+                return False
+            raise
+        return True
+
+    def _held(self, hold: CostHold, micros: int) -> list[Item]:
+        return [
+            {
+                "Update": {
+                    "TableName": self._table,
+                    "Key": {"scope": value(scope), "entry": value(total)},
+                    "UpdateExpression": "ADD heldMicros :held",
+                    "ExpressionAttributeValues": {":held": value(micros)},
+                }
+            }
+            for scope, total in _totals_of(hold)
+        ]
+
     def _add(self, scope: str, entry: str, cost: CostEntry) -> Item:
         return {
             "Update": {
@@ -124,6 +168,16 @@ class DynamoCosts:
         }
 
 
+def _totals_of(booked: CostEntry | CostHold) -> tuple[tuple[str, str], ...]:
+    """Scope and entry of each total that counts it: the campaign's, the user's day, everybody's day."""
+    day = f"day#{booked.at.astimezone(UTC).date().isoformat()}"
+    return (_campaign(booked.campaign_id), "total"), (_user(booked.owner), day), ("global", day)
+
+
+def _hold_key(hold: CostHold) -> dict[str, str]:
+    return {"scope": _campaign(hold.campaign_id), "entry": f"{_HOLD}{hold.operation_id}"}
+
+
 def _campaign(campaign_id: str) -> str:
     return f"campaign#{campaign_id}"
 
@@ -139,6 +193,7 @@ def _totals(item: Item) -> CostTotals:
     }
     return CostTotals(
         cost_micros=int(fields.get("costMicros", 0)),
+        held_micros=int(fields.get("heldMicros", 0)),
         input_tokens=int(fields.get("inputTokens", 0)),
         output_tokens=int(fields.get("outputTokens", 0)),
         calls=int(fields.get("calls", 0)),

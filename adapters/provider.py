@@ -78,7 +78,7 @@ class OpenAIModel:
         self.name = target.key
         self._target = target
         self._client = client
-        self._keeps = keeps_answers
+        self.keeps_answers = keeps_answers
 
     async def complete(self, prompt: Prompt, call: ProviderCall) -> Completion:
         """Raises ``ProviderError``; one that follows a billed answer carries the tokens."""
@@ -152,10 +152,10 @@ class OpenAIModel:
             TARGET: self.name,
             VERSION: prompt.version,
         }
-        return {**body, "store": True, "metadata": labels} if self._keeps else body
+        return {**body, "store": True, "metadata": labels} if self.keeps_answers else body
 
     async def _kept(self, labels: dict[str, str], timeout_s: float) -> Sequence[KeptAnswer]:
-        if not self._keeps:
+        if not self.keeps_answers:
             return ()
         try:
             listed = self._client.chat.completions.list(

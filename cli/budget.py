@@ -2,11 +2,11 @@
 
 import re
 from typing import TYPE_CHECKING, Annotated, Any
-from urllib.parse import quote
+from urllib.parse import urlencode
 
 import typer
 
-from cli.calling import Api, AsJson, Token, call, show
+from cli.calling import Api, AsJson, Limit, ReasonOnRecord, Reset, Token, call, show
 from cli.console import Complaint, stdout
 from cli.environment import DIRECTORY, Directory
 
@@ -17,11 +17,14 @@ app = typer.Typer(
     help="How much may be spent on AI, and setting that.", no_args_is_help=True, pretty_exceptions_enable=False
 )
 
+EVERYBODY = "global"
 BUDGETS = "/api/v2/budgets"
+OF_USER = "/api/v2/user-budgets"
 _DOLLARS = re.compile(r"\d{1,7}(?:\.\d{1,6})?")
 _HOW = "US dollars, such as 2.50; none: no limit, 0: nothing"
 
 Subject = Annotated[str, typer.Argument(metavar="USER", help="a user's id, or global: everybody")]
+IsUser = Annotated[bool, typer.Option("--is-user", help="USER is a user's id even if it is global")]
 
 
 @app.command("show")
@@ -44,13 +47,14 @@ def show_budgets(
 @app.command("set")
 def set_budgets(
     subject: Subject,
-    reason: Annotated[str, typer.Option(help="why; kept on record")],
+    reason: ReasonOnRecord,
     campaign: Annotated[str | None, typer.Option(help=f"for each campaign. {_HOW}")] = None,
     user_day: Annotated[str | None, typer.Option(help="for each user and UTC day")] = None,
     user_month: Annotated[str | None, typer.Option(help="for each user and UTC month")] = None,
     global_day: Annotated[str | None, typer.Option(help="for everybody together and UTC day")] = None,
     global_month: Annotated[str | None, typer.Option(help="for everybody together and UTC month")] = None,
-    reset: Annotated[bool, typer.Option("--reset", help="drop what was set before instead of adding to it")] = False,
+    is_user: IsUser = False,
+    reset: Reset = False,
     api: Api = None,
     token: Token = None,
     directory: Directory = DIRECTORY,
@@ -65,12 +69,12 @@ def set_budgets(
         "globalMonth": global_month,
     }
     named = {name: dollars_of(text) for name, text in given.items() if text is not None}
-    path = f"{BUDGETS}/{quote(subject, safe='')}"
+    path, query = address(subject, is_user=is_user)
 
     async def ask(client: "ApiClient") -> Any:
-        present = await client.get(path)
-        kept = {} if reset else set_caps(present)
-        return await client.put(path, kept | named | {"reason": reason}, {"If-Match": f'"{present["revision"]}"'})
+        present = await client.get(path, **query)
+        body = ({} if reset else set_caps(present)) | named | {"reason": reason}
+        return await client.put(f"{path}?{urlencode(query)}", body, {"If-Match": f'"{present["revision"]}"'})
 
     answer = call(ask, api, token, directory, role="admin")
     show(answer, as_json, lambda found: print(f"{subject}: revision {found['revision']} is in force"))
@@ -79,7 +83,8 @@ def set_budgets(
 @app.command()
 def history(
     subject: Subject,
-    limit: Annotated[int, typer.Option(min=1, max=100)] = 20,
+    limit: Limit = 20,
+    is_user: IsUser = False,
     api: Api = None,
     token: Token = None,
     directory: Directory = DIRECTORY,
@@ -87,10 +92,18 @@ def history(
 ) -> None:
     """Who set what, when and why."""
 
+    path, query = address(subject, is_user=is_user)
+
     async def ask(client: "ApiClient") -> Any:
-        return await client.get(f"{BUDGETS}/{quote(subject, safe='')}/history", limit=limit)
+        return await client.get(f"{path}/history", limit=limit, **query)
 
     show(call(ask, api, token, directory, role="operator"), as_json, _show_history)
+
+
+def address(subject: str, *, is_user: bool) -> tuple[str, dict[str, str]]:
+    """Path and query of what is set for a user, or for everybody. In a query an id may hold any character."""
+    everybody = subject == EVERYBODY and not is_user
+    return (f"{BUDGETS}/{EVERYBODY}", {}) if everybody else (OF_USER, {"user": subject})
 
 
 def dollars_of(text: str) -> str | None:
@@ -105,12 +118,7 @@ def dollars_of(text: str) -> str | None:
 
 def set_caps(settings: dict[str, Any]) -> dict[str, Any]:
     """The caps of an answer that were set, without those that are defaults."""
-    names = {_snake_case(name): name for name in settings["caps"]}
-    return {names[field]: settings["caps"][names[field]] for field in settings["setFields"]}
-
-
-def _snake_case(name: str) -> str:
-    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()
+    return {field: settings["caps"][field] for field in settings["setFields"]}
 
 
 def _money(dollars: float | None) -> str:

@@ -6,7 +6,7 @@ list prices are micro-dollars already; only the last fraction is rounded, upward
 
 import json
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import ROUND_CEILING, Decimal
 from uuid import NAMESPACE_URL, UUID, uuid5
 
@@ -15,6 +15,10 @@ from pydantic import Field
 from domain.model import Model, Request
 
 MICROS_PER_DOLLAR = 1_000_000
+
+SETTLING = timedelta(minutes=2)
+"""Longer than a provider writes at an answer after nobody waits for it any more."""
+
 _OPERATIONS = uuid5(NAMESPACE_URL, "huntaze:operation")
 
 
@@ -132,10 +136,26 @@ class CostEntry(Model):
     usable: bool = Field(default=True, description="false: billed, but the answer could not be used")
 
 
+class CostHold(Model):
+    """The most that a call of unknown outcome can have cost; its budgets count it until the provider tells.
+
+    Placed once per ``operation_id`` and released once: its answer was found and has an entry, or there is none.
+    """
+
+    operation_id: UUID
+    campaign_id: str
+    owner: str
+    target: str = Field(description="who knows what became of it", examples=["openai/gpt-4o-mini"])
+    micros: int = Field(ge=0, description="µ$")
+    at: datetime = Field(description="when the call began: its budgets are those of that day")
+    settles_at: datetime = Field(description="an answer that the provider does not list by then was never made")
+
+
 class CostTotals(Model):
-    """The sum over some scope: everything in µ$, tokens and calls."""
+    """The sum over some scope: everything in µ$, tokens and calls. What is held is in no other sum."""
 
     cost_micros: int = 0
+    held_micros: int = Field(default=0, description="at most, for calls whose outcome is not known yet")
     input_tokens: int = 0
     output_tokens: int = 0
     calls: int = 0
@@ -145,6 +165,7 @@ class CostTotals(Model):
         providers = sorted(self.micros_by_provider.keys() | other.micros_by_provider.keys())
         return CostTotals(
             cost_micros=self.cost_micros + other.cost_micros,
+            held_micros=self.held_micros + other.held_micros,
             input_tokens=self.input_tokens + other.input_tokens,
             output_tokens=self.output_tokens + other.output_tokens,
             calls=self.calls + other.calls,

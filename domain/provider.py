@@ -100,11 +100,16 @@ class ModerationAnswer(Model):
 
 
 class FallbackReason(StrEnum):
-    """Why a step down the ladder was taken, where no ``ProviderFault`` says it."""
+    """Why a model did not answer, where no ``ProviderFault`` says it.
+
+    ``capability``: the policy says that it can't. ``look_up``: its provider could not say what it was paid for before.
+    """
 
     BREAKER_OPEN = "breaker_open"
     BUDGET = "budget"
+    CAPABILITY = "capability"
     DEADLINE = "deadline"
+    LOOK_UP = "look_up"
 
 
 class FallbackStep(Model):

@@ -10,9 +10,16 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
+from domain.errors import ProviderFault
 from domain.experiment import weighted
 from domain.model import Model, Request
-from domain.provider import IntentType, PreferredProvider, Provider
+from domain.provider import FallbackReason, IntentType, PreferredProvider, Provider
+
+CACHE = "cache"
+"""In place of a target: what was paid for before."""
+
+ROUTES_KEPT = 100
+"""Different routes that a result tells apart by whom they passed over; more are counted by who answered alone."""
 
 
 class Capability(StrEnum):
@@ -73,6 +80,8 @@ class RoutingPolicy(Request):
         if missing:
             raise ValueError(f"routes: {', '.join(missing)} needs at least one target")
         for intent, route in self.routes.items():
+            if not any(Capability.STRUCTURED_OUTPUT in target.capabilities for target in route):
+                raise ValueError(f"routes: {intent} needs at least one target with structured_output")
             if repeated := _repeated(target.key for target in route):
                 raise ValueError(f"routes: {intent} names {', '.join(repeated)} more than once")
         if repeated := _repeated(experiment.name for experiment in self.experiments):
@@ -80,6 +89,11 @@ class RoutingPolicy(Request):
         if repeated := _repeated(experiment.intent for experiment in self.experiments):
             raise ValueError(f"experiments: {', '.join(repeated)} has more than one")
         return self
+
+    def options(self, intent: IntentType) -> tuple[Target, ...]:
+        """Every target that a question of this intent may come to."""
+        arms = [target for each in self.experiments if each.intent is intent for target in each.arms.values()]
+        return (*self.routes[intent], *arms, *self.cheaper)
 
     @property
     def targets(self) -> tuple[Target, ...]:
@@ -94,16 +108,14 @@ class RoutingPolicy(Request):
 
 
 class RouteReason(StrEnum):
-    """Why a target stands where it stands, or was passed over."""
+    """Why a target was asked. ``cached``: nobody could be, and what was paid for before served."""
 
     POLICY = "policy"
     PREFERENCE = "preference"
     EXPERIMENT = "experiment"
     FALLBACK = "fallback"
     CHEAPER = "cheaper"
-    BREAKER_OPEN = "breaker_open"
-    CAPABILITY = "capability"
-    CONTEXT = "context"
+    CACHED = "cached"
 
 
 class Candidate(Model):
@@ -113,34 +125,46 @@ class Candidate(Model):
     reason: RouteReason
 
 
+class PassedOver(Model):
+    """A target that stood before the one that answered, and why it did not: by the policy, or when its turn came."""
+
+    target: str = Field(examples=["azure/gpt-4o"])
+    reason: FallbackReason | ProviderFault
+
+
 class Decision(Model):
     """Whom to ask, in order, whom not, and why. ``experiment`` and ``arm`` when an experiment chose the first."""
 
     intent: IntentType
     candidates: tuple[Candidate, ...]
     cheaper: tuple[Candidate, ...] = ()
-    passed_over: tuple[Candidate, ...] = ()
+    passed_over: tuple[PassedOver, ...] = ()
     experiment: str = ""
     arm: str = ""
 
 
 class RouteTaken(Model):
-    """Who answered, and why it was asked: as results and logs tell it."""
+    """Who answered, why it was asked, and who was not or could not before: as results and logs tell it.
+
+    ``target`` is ``cache`` for what was paid for before: it costs nothing more.
+    """
 
     intent: IntentType
     target: str = Field(examples=["openai/gpt-4o-mini"])
     reason: RouteReason
+    passed_over: tuple[PassedOver, ...] = ()
     experiment: str = ""
     arm: str = ""
     answers: int = 1
 
 
-def route_taken(decision: Decision, candidate: Candidate) -> RouteTaken:
-    """One answer of ``candidate``. An arm is named only when its own model answered."""
+def route_taken(decision: Decision, candidate: Candidate, passed_over: tuple[PassedOver, ...] = ()) -> RouteTaken:
+    """An answer of ``candidate``, after ``passed_over`` on the way. An arm is named when its own model answered."""
     return RouteTaken(
         intent=decision.intent,
         target=candidate.target.key,
         reason=candidate.reason,
+        passed_over=(*decision.passed_over, *passed_over),
         experiment=decision.experiment,
         arm=decision.arm if candidate.reason is RouteReason.EXPERIMENT else "",
     )
@@ -151,6 +175,8 @@ def add_routes(*taken: RouteTaken) -> tuple[RouteTaken, ...]:
     counts: dict[RouteTaken, int] = {}
     for route in taken:
         alone = route.model_copy(update={"answers": 1})
+        if alone not in counts and len(counts) >= ROUTES_KEPT:
+            alone = alone.model_copy(update={"passed_over": ()})
         counts[alone] = counts.get(alone, 0) + route.answers
     return tuple(route.model_copy(update={"answers": answers}) for route, answers in counts.items())
 
@@ -177,15 +203,16 @@ def decide(
     *,
     preferred: PreferredProvider = PreferredProvider.AUTO,
     unit: str,
-    open_breakers: Set[str] = frozenset(),
     needs: Set[Capability] = frozenset({Capability.STRUCTURED_OUTPUT}),
-    tokens: int = 0,
+    too_small: Set[str] = frozenset(),
 ) -> Decision:
     """The same question has the same answer, always.
 
     First choice: a target of the preferred provider, else the experiment's arm for ``unit``, else by weight, sticky by
-    ``unit``. Then the others in the policy's order, those of the preferred provider before the rest. Targets whose
-    breaker is open, that lack a capability or whose context is too small for ``tokens`` are passed over.
+    ``unit``. Then the others in the policy's order, those of the preferred provider before the rest. Passed over are
+    targets that lack a capability, and those of ``too_small`` (keys: the question does not fit into their context)
+    while it fits into another one's. Whether a breaker or a budget lets a call through is asked when it is made, not
+    here: it may have changed by then.
     """
     route = policy.routes[intent]
     experiment = None
@@ -199,20 +226,23 @@ def decide(
     else:
         first, why = _first(route, intent, preferred, unit)
     ordered = (Candidate(target=first, reason=why), *_following(route, first, preferred))
-    obstacles = {each.target.key: _obstacle(each.target, open_breakers, needs, tokens) for each in ordered}
-    candidates = tuple(each for each in ordered if obstacles[each.target.key] is None)
+    able = tuple(each for each in ordered if needs <= each.target.capabilities)
+    candidates = tuple(each for each in able if each.target.key not in too_small) or able
     return Decision(
         intent=intent,
         candidates=candidates,
         cheaper=tuple(
             Candidate(target=target, reason=RouteReason.CHEAPER)
             for target in policy.cheaper
-            if _obstacle(target, open_breakers, needs, tokens) is None
+            if needs <= target.capabilities and target.key not in too_small
         ),
         passed_over=tuple(
-            Candidate(target=each.target, reason=reason)
+            PassedOver(
+                target=each.target.key,
+                reason=ProviderFault.CONTEXT_LENGTH if each in able else FallbackReason.CAPABILITY,
+            )
             for each in ordered
-            if (reason := obstacles[each.target.key]) is not None
+            if each not in candidates
         ),
         experiment=experiment.name if experiment is not None else "",
         arm=arm,
@@ -243,13 +273,3 @@ def _following(route: tuple[Target, ...], first: Target, preferred: PreferredPro
 
 def _repeated(names: Iterable[str]) -> list[str]:
     return [name for name, times in Counter(names).items() if times > 1]
-
-
-def _obstacle(target: Target, open_breakers: Set[str], needs: Set[Capability], tokens: int) -> RouteReason | None:
-    if not needs <= target.capabilities:
-        return RouteReason.CAPABILITY
-    if tokens > target.context_tokens:
-        return RouteReason.CONTEXT
-    if target.key in open_breakers:
-        return RouteReason.BREAKER_OPEN
-    return None

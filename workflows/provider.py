@@ -1,15 +1,18 @@
 """A single-shot request: one plan, one message or one validation, for a caller who waits."""
 
+from collections.abc import Sequence
+from typing import Any
+
 from temporalio import workflow
 from temporalio.common import SearchAttributeKey
-from temporalio.exceptions import ActivityError, ApplicationError
+from temporalio.exceptions import ActivityError, ApplicationError, TimeoutError
 
 with workflow.unsafe.imports_passed_through():
     from activities.campaign import CampaignActivities, StatusChange
-    from activities.provider import ProviderActivities, ReconcileCosts
+    from activities.provider import GivenUp, ProviderActivities, ReconcileCosts
     from domain.campaign import CampaignStatus, GenerationInput
     from domain.errors import ErrorType
-    from domain.progress import WorkflowResult
+    from domain.progress import Tally, WorkflowResult
     from workflows import policies
     from workflows.cost import reconcile_later
 
@@ -28,11 +31,7 @@ class GenerationWorkflow:
                 ProviderActivities.answer, request, **policies.ANSWER
             )
         except ActivityError as error:
-            await workflow.execute_activity_method(
-                CampaignActivities.set_status,
-                StatusChange(campaign_id=request.campaign_id, status=CampaignStatus.FAILED, reason=_reason_of(error)),
-                **policies.STORE,
-            )
+            await self._give_up(request.campaign_id, error)
             workflow.upsert_search_attributes([STATUS.value_set(str(CampaignStatus.FAILED))])
             await reconcile_later(ReconcileCosts(campaign_id=request.campaign_id))
             raise
@@ -40,6 +39,28 @@ class GenerationWorkflow:
             await reconcile_later(ReconcileCosts(campaign_id=request.campaign_id))
         workflow.upsert_search_attributes([STATUS.value_set(str(result.status))])
         return result
+
+    async def _give_up(self, campaign_id: str, error: ActivityError) -> None:
+        reason = _reason_of(error)
+        if workflow.patched("failed-result"):
+            given_up = GivenUp(campaign_id=campaign_id, reason=reason, tally=_tally_of(error))
+            await workflow.execute_activity_method(ProviderActivities.give_up, given_up, **policies.STORE)
+            return
+        change = StatusChange(campaign_id=campaign_id, status=CampaignStatus.FAILED, reason=reason)
+        await workflow.execute_activity_method(CampaignActivities.set_status, change, **policies.STORE)
+
+
+def _tally_of(error: ActivityError) -> Tally:
+    """Who was asked: told by the failure, or by the last heartbeat of an attempt that was not heard of again."""
+    told: Sequence[Any] = ()
+    match error.cause:
+        case ApplicationError() as failure:
+            told = failure.details
+        case TimeoutError(cause=ApplicationError() as failure):
+            told = failure.details
+        case TimeoutError() as late:
+            told = late.last_heartbeat_details
+    return Tally.model_validate(told[0]) if told else Tally()
 
 
 def _reason_of(error: ActivityError) -> str:

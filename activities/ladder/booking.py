@@ -1,6 +1,6 @@
 """The money side of a call: which budgets pay, what it may cost, the entry in the ledger, alerts about it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from uuid import UUID
 
@@ -10,7 +10,7 @@ from activities.ladder.ports import LadderPorts
 from domain.alert import Alert, AlertKind, Severity
 from domain.budget import Budget, budgets, exhausted_alert, unknown_price_alert
 from domain.campaign import CampaignRecord
-from domain.cost import CostEntry, Usage
+from domain.cost import SETTLING, CostEntry, CostHold, Usage
 from domain.errors import CostLimitExceeded, DependencyUnavailable, ProviderError, ProviderFault
 from domain.prompt import Prompt
 from domain.routing import Target
@@ -28,13 +28,20 @@ class Booking:
 
         Raises ``CostLimitExceeded``, and ``ProviderError`` when the call can't fit into the model's context.
         """
-        price = self._ports.prices.price(target.provider, target.price_name)
-        asked = self._ports.tokens.of_prompt(prompt, target.price_name)
-        if asked + prompt.max_output_tokens > target.context_tokens:
+        if self.too_small(prompt, [target]):
             raise ProviderError("the prompt is longer than the model's context", fault=ProviderFault.CONTEXT_LENGTH)
         charged = await self._charged_to(now)
-        await self._ports.budgets.reserve(operation, charged, price.most(asked, prompt.max_output_tokens))
+        await self._ports.budgets.reserve(operation, charged, self._most(prompt, target))
         return charged
+
+    def too_small(self, prompt: Prompt, targets: Iterable[Target]) -> frozenset[str]:
+        """The targets whose context has no room for the prompt and its longest answer."""
+        tokens = self._ports.tokens
+        return frozenset(
+            target.key
+            for target in targets
+            if tokens.of_prompt(prompt, target.price_name) + prompt.max_output_tokens > target.context_tokens
+        )
 
     def at_most(self, prompt: Prompt, target: Target) -> Usage:
         """The most that a call can be charged for."""
@@ -47,6 +54,30 @@ class Booking:
             await self._ports.budgets.refund(operation, charged)
         except DependencyUnavailable:
             activity.logger.warning("a reservation could not be given back; it runs out by itself")
+
+    async def hold(
+        self, operation: UUID, prompt: Prompt, target: Target, charged: Sequence[Budget], now: datetime
+    ) -> None:
+        """Whether it was billed is not known: until it is, the most that it can cost counts as if it were spent."""
+        hold = CostHold(
+            operation_id=operation,
+            campaign_id=self._record.campaign_id,
+            owner=self._record.owner,
+            target=target.key,
+            micros=self._most(prompt, target),
+            at=now,
+            settles_at=datetime.now(UTC) + SETTLING,
+        )
+        await self._ports.costs.hold(hold)
+        await self._commit(operation, charged, hold.micros)
+
+    async def release(self, hold: CostHold) -> None:
+        """It is known by now, and booked if it was billed."""
+        await self._ports.costs.release(hold)
+        try:
+            await self._ports.budgets.read_again(await self._charged_to(hold.at))
+        except DependencyUnavailable:
+            activity.logger.warning("budgets count a cost that is none until they are read again")
 
     async def book(
         self,
@@ -78,11 +109,7 @@ class Booking:
             usable=usable,
         )
         await self._ports.costs.record(entry)
-        try:
-            await self._ports.budgets.commit(operation, charged or await self._charged_to(now), entry.cost_micros)
-        except DependencyUnavailable:
-            # The ledger has it; the reservation runs out, and its budgets are then read from the ledger again.
-            activity.logger.warning("a cost could not be committed to its budgets")
+        await self._commit(operation, charged or await self._charged_to(now), entry.cost_micros)
         return entry.cost_micros
 
     async def budget_alert(self, short: CostLimitExceeded) -> None:
@@ -98,6 +125,19 @@ class Booking:
             Alert(alert_id=f"{kind}-{subject}-{now:%Y-%m-%d}", kind=kind, severity=severity, at=now, detail=subject)
         )
 
+    async def _commit(self, operation: UUID, charged: Sequence[Budget], micros: int) -> None:
+        try:
+            await self._ports.budgets.commit(operation, charged, micros)
+        except DependencyUnavailable:
+            # The ledger has it; the reservation runs out, and its budgets are then read from the ledger again.
+            activity.logger.warning("a cost could not be committed to its budgets")
+
+    def _most(self, prompt: Prompt, target: Target) -> int:
+        usage = self.at_most(prompt, target)
+        return self._ports.prices.price(target.provider, target.price_name).most(
+            usage.input_tokens, usage.output_tokens
+        )
+
     async def _charged_to(self, now: datetime) -> tuple[Budget, ...]:
         record = self._record
         return budgets(
@@ -107,25 +147,3 @@ class Booking:
             max_cost_micros=record.max_cost_micros,
             now=now,
         )
-
-
-async def book_lost(record: CampaignRecord, ports: LadderPorts) -> int:
-    """Book every answer of a request that a provider has kept and the ledger does not have; how many.
-
-    Raises the last ``ProviderError`` after everything that could be found is booked.
-    """
-    booking, found, failure = Booking(record, ports), 0, None
-    known = await ports.costs.operations(record.campaign_id)
-    for target in ports.routing.targets:
-        try:
-            kept = await ports.models[target.key].kept_of_campaign(record.campaign_id)
-        except ProviderError as error:
-            failure = error
-            continue
-        lost = [each for each in kept if each.operation_id not in known]
-        for each in lost:
-            await booking.book("lost", target, each.operation_id, each.usage, usable=False)
-        found += len(lost)
-    if failure is not None:
-        raise failure
-    return found

@@ -20,7 +20,7 @@ from domain.experiment import ArmObservation, Metric
 from domain.progress import Tally
 from domain.prompt import Prompt, ProviderCall, Variant
 from domain.provider import FallbackReason
-from domain.routing import Candidate, Decision, RouteReason, Target, route_taken
+from domain.routing import Candidate, Decision, PassedOver, RouteReason, Target, route_taken
 
 if TYPE_CHECKING:
     from activities.ladder.ladder import Ladder
@@ -50,42 +50,54 @@ class Descent(Generic[R]):
     """One question's way down; ``until`` is its deadline on the monotonic clock (s)."""
 
     def __init__(
-        self, ladder: "Ladder", booking: Booking, question: Question[R], decision: Decision, until: float
+        self,
+        ladder: "Ladder",
+        booking: Booking,
+        question: Question[R],
+        usual: Prompt,
+        decision: Decision,
+        until: float,
     ) -> None:
         self._ladder = ladder
         self._booking = booking
         self._ports = ladder.ports
         self._question = question
+        self._usual = usual
         self._decision = decision
         self._until = until
         self._failure: ProviderError | None = None
-        self._denied: Target | None = None
+        self._passed_over: list[PassedOver] = []
 
     async def run(self) -> Answered[R]:
         """The models of the route, then the cheaper ones if it was money that was missing."""
+        cheaper = self._decision.cheaper
         try:
-            answer = await self._first_of(self._decision.candidates)
+            answer = await self._first_of(self._decision.candidates, cheaper[0].target.key if cheaper else "none")
         except CostLimitExceeded as short:
-            target = self._denied or self._decision.candidates[0].target
-            cheaper = self._decision.cheaper
-            self._ladder.step(
-                self._question, target, cheaper[0].target.key if cheaper else "none", FallbackReason.BUDGET
-            )
             await self._booking.budget_alert(short)
             if not cheaper:
                 raise
-            answer = await self._first_of(cheaper)
+            answer = await self._first_of(cheaper, "none")
         if answer is None:
             raise self._failure or ProviderError("no model may be asked", fault=ProviderFault.TRANSIENT)
         return answer
 
-    async def _first_of(self, candidates: Sequence[Candidate]) -> Answered[R] | None:
+    async def _first_of(self, candidates: Sequence[Candidate], without_money: str) -> Answered[R] | None:
+        """The first answer; ``without_money``: what comes after all of them when one is not affordable."""
         for position, candidate in enumerate(candidates):
             following = candidates[position + 1].target.key if position + 1 < len(candidates) else "none"
-            answer = await self._from(candidate, following)
+            try:
+                answer = await self._from(candidate, following)
+            except CostLimitExceeded:
+                self._leave(candidate.target, without_money, FallbackReason.BUDGET)
+                raise
             if answer is not None:
                 return answer
         return None
+
+    def _leave(self, target: Target, to: str, reason: ProviderFault | FallbackReason) -> None:
+        self._passed_over.append(PassedOver(target=target.key, reason=reason))
+        self._ladder.step(self._question, target, to, reason)
 
     async def _from(self, candidate: Candidate, following: str) -> Answered[R] | None:
         """One model's answer; ``None``: the next one may be asked. Raises what must not be shopped around."""
@@ -93,7 +105,7 @@ class Descent(Generic[R]):
         while True:
             if monotonic() >= self._until:
                 self._note(ProviderError("the deadline has passed", fault=ProviderFault.TIMEOUT))
-                self._ladder.step(self._question, target, following, FallbackReason.DEADLINE)
+                self._leave(target, following, FallbackReason.DEADLINE)
                 return None
             try:
                 answer = await self._try(candidate, variant)
@@ -101,7 +113,7 @@ class Descent(Generic[R]):
                 self._failure = error
             else:
                 if answer is None:
-                    self._ladder.step(self._question, target, following, FallbackReason.BREAKER_OPEN)
+                    self._leave(target, following, FallbackReason.BREAKER_OPEN)
                 return answer
             fault = self._failure.fault
             wording = _REWORDED.get(fault)
@@ -115,9 +127,9 @@ class Descent(Generic[R]):
                 await asyncio.sleep(wait_s)
                 continue
             if fault not in _SHOPPED:
-                self._ladder.step(self._question, target, "none", fault)
+                self._leave(target, "none", fault)
                 raise self._failure
-            self._ladder.step(self._question, target, following, fault)
+            self._leave(target, following, fault)
             return None
 
     async def _try(self, candidate: Candidate, variant: Variant) -> Answered[R] | None:
@@ -125,16 +137,12 @@ class Descent(Generic[R]):
 
         In this order, because whoever is given the probe has to make the call.
         """
-        target, prompt = candidate.target, self._question.prompt(variant)
+        target = candidate.target
+        prompt = self._usual if variant is Variant.USUAL else self._question.prompt(variant)
         operation = self._ladder.next_operation(self._question, target)
         now = datetime.now(UTC)
-        try:
-            charged = await self._booking.reserve(operation, prompt, target, now)
-        except CostLimitExceeded:
-            self._denied = target
-            raise
-        admission = await self._ports.breaker.admit(target.key)
-        self._ladder.metrics.admitted(target.key, admission)
+        charged = await self._booking.reserve(operation, prompt, target, now)
+        admission = await self._ladder.breaker.admit(target.key)
         if not admission.allowed:
             await self._booking.refund(operation, charged)
             self._note(_rejected(target, admission))
@@ -162,15 +170,16 @@ class Descent(Generic[R]):
         try:
             completion = await ports.models[target.key].complete(prompt, call)
         except ProviderError as error:
-            await self._account_for(error, candidate, operation, charged, admission, now)
+            await self._account_for(error, target, prompt, operation, charged, admission, now)
             raise
         except BaseException:
             if admission.probe:
-                await ports.breaker.failed(target.key, admission)
+                await ladder.breaker.failed(target.key, admission)
+            await self._booking.hold(operation, prompt, target, charged, now)
             raise
         latency_ms = (monotonic() - started) * 1000
         if admission.probe:
-            await ports.breaker.succeeded(target.key, admission)
+            await ladder.breaker.succeeded(target.key, admission)
         # Nothing is free: what the provider does not say is booked at the most that it can be.
         usage = completion.usage or self._booking.at_most(prompt, target)
         booked = partial(self._booking.book, question.purpose, target, operation, usage, charged=charged, at=now)
@@ -180,7 +189,7 @@ class Descent(Generic[R]):
             await booked(usable=False)
             raise
         cost = await booked(usable=True)
-        route = route_taken(self._decision, candidate)
+        route = route_taken(self._decision, candidate, tuple(self._passed_over))
         if candidate.reason is RouteReason.EXPERIMENT:
             await self._observe(operation, cost, latency_ms)
         ladder.answered(route, target, latency_ms)
@@ -189,18 +198,18 @@ class Descent(Generic[R]):
     async def _account_for(
         self,
         error: ProviderError,
-        candidate: Candidate,
+        target: Target,
+        prompt: Prompt,
         operation: UUID,
         charged: Sequence[Budget],
         admission: Admission,
         now: datetime,
     ) -> None:
-        """Book or give back what a failed call took, and tell the breaker."""
-        target = candidate.target
+        """Book, hold or give back what a failed call took, and tell the breaker."""
         if error.fault in OUTAGES:
-            await self._ports.breaker.failed(target.key, admission)
+            await self._ladder.breaker.failed(target.key, admission)
         elif admission.probe:
-            await self._ports.breaker.succeeded(target.key, admission)
+            await self._ladder.breaker.succeeded(target.key, admission)
         if error.fault is ProviderFault.AUTH:
             await self._booking.alert(AlertKind.PROVIDER_AUTH, target.key, Severity.CRITICAL, now)
         if error.billed_tokens is not None:
@@ -209,8 +218,9 @@ class Descent(Generic[R]):
                 self._question.purpose, target, operation, usage, usable=False, charged=charged, at=now
             )
         elif error.billing_unknown:
-            # The reservation stays until it runs out: the provider may charge for an answer that nobody got.
+            # The provider may charge for an answer that nobody got.
             self._ladder.tally += Tally(unresolved=1)
+            await self._booking.hold(operation, prompt, target, charged, now)
         else:
             await self._booking.refund(operation, charged)
 

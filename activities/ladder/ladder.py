@@ -4,10 +4,12 @@ Rungs: the policy's models in order, each with a retry and at most one other wor
 money is short a cheaper model. What is below (cached text, a person) is for the caller, who knows whom a text is for.
 Each step down is remembered with its reason. One deadline bounds the whole chain.
 
+Who was asked, who was not, and why, is one story: the policy's decision, completed by what was met on the way down.
+
 An answer is bought at most once: an attempt after a crash first asks the providers what they keep of the step.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from functools import cached_property
 from itertools import count
 from time import monotonic
@@ -17,22 +19,21 @@ from uuid import UUID
 from temporalio import activity
 
 from activities.ladder.booking import Booking
+from activities.ladder.breaker import CountedBreaker
 from activities.ladder.descent import Descent
+from activities.ladder.earlier import Earlier
 from activities.ladder.metrics import LadderMetrics
 from activities.ladder.ports import Answered, LadderPorts, Question
 from domain.campaign import CampaignRecord, OnBudget
 from domain.cost import operation_id
-from domain.errors import ProviderError, ProviderFault
+from domain.errors import CostLimitExceeded, ProviderError, ProviderFault
 from domain.experiment import ArmObservation
 from domain.progress import Tally
-from domain.prompt import KeptAnswer
+from domain.prompt import Prompt, Variant
 from domain.provider import FallbackReason, FallbackStep
-from domain.routing import Decision, RouteTaken, Target, decide, route_taken
+from domain.routing import CACHE, Decision, RouteReason, RouteTaken, Target, decide
 
 R = TypeVar("R")
-
-LOOK_UP_S = 5.0
-"""How long a provider may take to say what it has kept."""
 
 
 class Ladder:
@@ -49,6 +50,7 @@ class Ladder:
         self._run = run
         self._numbers: Iterator[int] = count()
         self._booking = Booking(record, ports)
+        self._last: dict[UUID, Target] = {}
         # What an attempt before this one began may have been charged without an entry.
         self.tally = tally if attempt == 1 else tally + Tally(unresolved=1)
 
@@ -62,6 +64,11 @@ class Ladder:
         """The activity's instruments."""
         return LadderMetrics()
 
+    @cached_property
+    def breaker(self) -> CountedBreaker:
+        """The breakers of all models."""
+        return CountedBreaker(self._ports.breaker, self.metrics)
+
     @property
     def campaign_id(self) -> str:
         """Whose way it is."""
@@ -73,16 +80,18 @@ class Ladder:
         Raises the last ``ProviderError`` when nobody has one, ``CostLimitExceeded`` when no budget has enough left.
         """
         until = monotonic() + self._ports.deadline_s
-        decision = decide(
-            self._ports.routing, question.intent, preferred=self._record.preferred_provider, unit=question.unit
-        )
-        if self._record.on_budget is OnBudget.STOP:
-            decision = decision.model_copy(update={"cheaper": ()})
+        usual = question.prompt(Variant.USUAL)
+        decision = self._decide(question, usual)
         if self._attempt > 1:
-            kept = await self._bought_before(question, decision, until)
+            earlier = Earlier(self._ports, self._booking, self.breaker)
+            try:
+                kept = await earlier.bought(question, decision, self.step_id(question), until)
+            except ProviderError:
+                self.step(question, decision.candidates[0].target, "none", FallbackReason.LOOK_UP)
+                raise
             if kept is not None:
                 return kept
-        return await Descent(self, self._booking, question, decision, until).run()
+        return await Descent(self, self._booking, question, usual, decision, until).run()
 
     def step_id(self, question: Question[R]) -> UUID:
         """The same for every attempt."""
@@ -105,11 +114,26 @@ class Ladder:
         taken = FallbackStep(
             from_provider=target.provider, model=target.model, to=to, reason=reason, purpose=question.purpose
         )
+        self._last[self.step_id(question)] = target
         self.tally += Tally(fallbacks=(taken,), fallback_count=1)
         self.metrics.stepped(taken)
         activity.logger.info(
             "provider.fallback", extra={"from": target.key, "to": to, "reason": str(reason), "purpose": taken.purpose}
         )
+
+    def step_below(self, question: Question[R], to: str, error: ProviderError | CostLimitExceeded) -> None:
+        """Remember the step from the last model that was asked to what is below all of them."""
+        reason = error.fault if isinstance(error, ProviderError) else FallbackReason.BUDGET
+        target = self._last.get(self.step_id(question)) or self._ports.routing.routes[question.intent][0]
+        self.step(question, target, to, reason)
+
+    def served_from_cache(
+        self, question: Question[R], error: ProviderError | CostLimitExceeded, answers: int = 1
+    ) -> None:
+        """What was paid for before serves in place of so many answers, which cost nothing."""
+        self.step_below(question, CACHE, error)
+        route = RouteTaken(intent=question.intent, target=CACHE, reason=RouteReason.CACHED, answers=answers)
+        self.tally += Tally(routes=(route,), cached=answers)
 
     def answered(self, route: RouteTaken, target: Target, latency_ms: float) -> None:
         """Remember who answered, and why it was asked."""
@@ -121,49 +145,18 @@ class Ladder:
                 "target": route.target,
                 "intent": str(route.intent),
                 "reason": str(route.reason),
+                "passed_over": [f"{each.target}: {each.reason}" for each in route.passed_over],
                 "experiment": route.experiment,
                 "arm": route.arm,
             },
         )
 
-    async def _bought_before(self, question: Question[R], decision: Decision, until: float) -> Answered[R] | None:
-        """The first readable answer that an earlier attempt paid for; all of them are booked, once."""
-        found: Answered[R] | None = None
-        for candidate in (*decision.candidates, *decision.cheaper):
-            target = candidate.target
-            for kept in await self._kept(target, self.step_id(question), until):
-                answer = _read_again(question, route_taken(decision, candidate), target, kept)
-                await self._booking.book(
-                    question.purpose, target, kept.operation_id, kept.usage, usable=answer is not None
-                )
-                found = found or answer
-        return found
-
-    async def _kept(self, target: Target, step_id: UUID, until: float) -> Sequence[KeptAnswer]:
-        """Not asked of a provider that does not answer: what was paid there is found at the end of the campaign.
-
-        Looking up has a breaker of its own: that a list works, or does not, says nothing about answers.
-        """
-        breaker, name = self._ports.breaker, f"{target.key}/kept"
-        admission = await breaker.admit(name)
-        if not admission.allowed:
-            return ()
-        timeout_s = max(0.1, min(LOOK_UP_S, self._ports.call_timeout_s, until - monotonic()))
-        try:
-            kept = await self._ports.models[target.key].kept_of_step(step_id, timeout_s=timeout_s)
-        except ProviderError:
-            await breaker.failed(name, admission)
-            return ()
-        except BaseException:
-            await breaker.failed(name, admission)
-            raise
-        await breaker.succeeded(name, admission)
-        return kept
-
-
-def _read_again(question: Question[R], route: RouteTaken, target: Target, kept: KeptAnswer) -> Answered[R] | None:
-    try:
-        value = question.read(kept.content)
-    except ProviderError:
-        return None
-    return Answered(value, target, kept.prompt_version, route.experiment, route.arm)
+    def _decide(self, question: Question[R], usual: Prompt) -> Decision:
+        decision = decide(
+            self._ports.routing,
+            question.intent,
+            preferred=self._record.preferred_provider,
+            unit=question.unit,
+            too_small=self._booking.too_small(usual, self._ports.routing.options(question.intent)),
+        )
+        return decision.model_copy(update={"cheaper": ()}) if self._record.on_budget is OnBudget.STOP else decision

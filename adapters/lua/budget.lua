@@ -32,6 +32,23 @@ local function lease(text)
   return tonumber(ends), tonumber(amount), tonumber(reads)
 end
 
+-- Drops the reservations of an account that have run out by a moment. Returns the sum and the first end of the others.
+local function drop(key, moment)
+  local reserved, first = 0, math.huge
+  local fields = redis.call('HGETALL', key)
+  for i = 1, #fields, 2 do
+    if string.byte(fields[i]) == 64 then
+      local ends, amount = lease(fields[i + 1])
+      if ends <= moment then
+        redis.call('HDEL', key, fields[i])
+      else
+        reserved, first = reserved + amount, math.min(first, ends)
+      end
+    end
+  end
+  return reserved, first
+end
+
 local function lease_text(ends, amount, reads)
   return string.format('%.0f %.0f %.0f', ends, amount, reads)
 end

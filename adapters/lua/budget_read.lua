@@ -10,18 +10,7 @@ if life[1] ~= run_id() or life[2] ~= ARGV[2] or account[1] ~= ARGV[4] then
 end
 local asked = tonumber(ARGV[3])
 local since = tonumber(account[2] or 0) - tonumber(ARGV[5])
-local reserved, first = 0, math.huge
-local fields = redis.call('HGETALL', KEYS[2])
-for i = 1, #fields, 2 do
-  if string.byte(fields[i]) == 64 then
-    local ends, amount = lease(fields[i + 1])
-    if ends <= asked then
-      redis.call('HDEL', KEYS[2], fields[i])
-    else
-      reserved, first = reserved + amount, math.min(first, ends)
-    end
-  end
-end
+local reserved, first = drop(KEYS[2], asked)
 redis.call('HSET', KEYS[2],
   'committed', tonumber(ARGV[6]) + since,
   'reserved', reserved,

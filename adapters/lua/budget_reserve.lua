@@ -53,8 +53,8 @@ for number = 3, #KEYS do
   account.doubtful = not final and (told[8] == '1' or account.first <= now)
   if told[10] then
     -- It was asked for before, and counts until somebody reads the ledger again, even if it has run out.
-    local _, held, reads = lease(told[10])
-    account.amount, account.reads, account.needs = held, reads, 0
+    local ended, held, reads = lease(told[10])
+    account.amount, account.reads, account.needs, account.ended = held, reads, 0, ended <= now
   end
   accounts[number] = account
 end
@@ -89,6 +89,20 @@ if next(unread) then
     answer[#answer + 1] = {number, account.opened, account.booked}
   end
   return answer
+end
+
+-- Reservations that have run out are dropped when the ledger is read, which nobody does without a cap. There they are
+-- dropped now, and the account forgets what it was read to have: with its next cap it is read again.
+local capped = {}
+for position = 6, last, 2 do
+  capped[plan[position]] = capped[plan[position]] or plan[position + 1] >= 0
+end
+for number, account in pairs(accounts) do
+  if not capped[number] and account.first <= now then
+    account.reserved, account.first = drop(KEYS[number], now)
+    account.needs = account.ended and account.amount or account.needs
+    redis.call('HDEL', KEYS[number], 'life', 'opened')
+  end
 end
 
 for number, account in pairs(accounts) do

@@ -1,19 +1,21 @@
 """Budgets: how they stand, what administrators set, and who set it."""
 
-import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import Annotated, Self
 
-from fastapi import APIRouter, Depends, Header, Path, Query, Response
+from fastapi import APIRouter, Depends, Path, Query, Response
 from pydantic import Field
+from pydantic.alias_generators import to_camel
 
+from adapters.bootstrap import Ports
+from adapters.settings import Settings
 from api.body import JsonBody
 from api.dependencies import Caller, PortsNow, SettingsNow, allow, find_visible
 from api.examples import BUDGET
 from api.openapi import body as documented
 from api.openapi import problems
-from api.refusals import MalformedRequest, PreconditionFailed
+from api.revision import IfMatch, etag, replace
 from domain.access import Principal, Role
 from domain.budget import (
     EVERYBODY,
@@ -27,20 +29,20 @@ from domain.budget import (
     in_force,
 )
 from domain.cost import dollars_from_micros
-from domain.errors import Conflict, Forbidden, InvalidRequest
+from domain.errors import Forbidden, InvalidRequest
 from domain.model import Model, Request
 
-router = APIRouter(prefix="/api/v2/budgets", tags=["costs"])
+router = APIRouter(tags=["costs"])
+subjects = APIRouter(prefix="/api/v2/budgets")
+users = APIRouter(prefix="/api/v2/user-budgets")
+"""The same for any user's id, also one that no path can hold or that is ``global``."""
 
-ATTEMPTS = 5
-"""How often a change is tried again when somebody else was faster."""
-
-_REVISION = re.compile(r'^(?:W/)?"?(\d{1,9})"?$')
 _OF_CAMPAIGN = (BudgetScope.REQUEST, BudgetScope.CAMPAIGN)
 _OF_EVERYBODY = (BudgetScope.GLOBAL_DAY, BudgetScope.GLOBAL_MONTH)
 
 Administrator = Annotated[Principal, Depends(allow(frozenset({Role.ADMIN})))]
 Subject = Annotated[str, Path(max_length=255, description="a user's id, or `global` for everybody")]
+User = Annotated[str, Query(min_length=1, max_length=255, description="a user's id, whatever is in it")]
 
 
 class BudgetQuery(Request):
@@ -54,6 +56,12 @@ class HistoryQuery(Request):
     """How far back."""
 
     limit: int = Field(default=20, ge=1, le=100)
+
+
+class UserHistoryQuery(HistoryQuery):
+    """Whose, and how far back."""
+
+    user: str = Field(min_length=1, max_length=255, description="a user's id, whatever is in it")
 
 
 class StandingView(Model):
@@ -98,7 +106,25 @@ class BudgetsView(Model):
     exhausted: tuple[BudgetScope, ...]
 
 
-class BudgetSettingsView(BudgetSettings):
+class ChangeView(Model):
+    """What was set for a user, or for everybody (``subject`` "global"), by whom, when and why."""
+
+    subject: str
+    caps: BudgetCaps
+    set_fields: tuple[str, ...] = Field(description="those that were set; the others have their default")
+    revision: int
+    changed_by: str
+    changed_at: datetime | None
+    reason: str
+
+    @classmethod
+    def of(cls, settings: BudgetSettings, **more: object) -> Self:
+        """Fields by the names that they have on the wire."""
+        names = tuple(map(to_camel, settings.set_fields))
+        return cls.model_validate({**dict(settings), "set_fields": names, **more})
+
+
+class BudgetSettingsView(ChangeView):
     """What was set for a subject, and the caps that are in force with it."""
 
     in_force: BudgetCaps
@@ -107,10 +133,10 @@ class BudgetSettingsView(BudgetSettings):
 class BudgetHistory(Model):
     """What was set, newest first; the first entry is in force now."""
 
-    history: tuple[BudgetSettings, ...]
+    history: tuple[ChangeView, ...]
 
 
-@router.get("", summary="How budgets stand", responses=problems(401, 403, 404, 422, 503))
+@subjects.get("", summary="How budgets stand", responses=problems(401, 403, 404, 422, 503))
 async def standings(query: Annotated[BudgetQuery, Query()], caller: Caller, ports: PortsNow) -> BudgetsView:
     """Committed, reserved and remaining by scope, now."""
     user = query.user or caller.user_id
@@ -138,19 +164,23 @@ async def standings(query: Annotated[BudgetQuery, Query()], caller: Caller, port
     )
 
 
-@router.get("/{subject}", summary="What is set for a user or everybody", responses=problems(401, 403, 422))
+@subjects.get("/{subject}", summary="What is set for a user or everybody", responses=problems(401, 403, 422))
 async def settings_of(
     subject: Subject, caller: Caller, ports: PortsNow, settings: SettingsNow, response: Response
 ) -> BudgetSettingsView:
     """Caps in US dollars; `setFields` were set here, the others follow what is set for everybody, or the defaults."""
-    _require_sight(caller, subject)
-    found = await ports.budget_store.settings(subject)
-    everybody = found if subject == EVERYBODY else await ports.budget_store.settings(EVERYBODY)
-    response.headers["ETag"] = f'"{found.revision}"'
-    return _view(found, in_force(settings.budgets, everybody, found))
+    return await _settings(_user(subject), caller, ports, settings, response)
 
 
-@router.put(
+@users.get("", summary="What is set for a user", responses=problems(401, 403, 422))
+async def user_settings(
+    user: User, caller: Caller, ports: PortsNow, settings: SettingsNow, response: Response
+) -> BudgetSettingsView:
+    """As `/api/v2/budgets/{subject}`, for a user's id with any characters, or `global`."""
+    return await _settings(user, caller, ports, settings, response)
+
+
+@subjects.put(
     "/{subject}",
     summary="Replace what is set for a user or everybody",
     responses=problems(400, 401, 403, 409, 412, 413, 422),
@@ -163,23 +193,73 @@ async def change(
     settings: SettingsNow,
     body: Annotated[BudgetChange, Depends(JsonBody(BudgetChange))],
     response: Response,
-    if_match: Annotated[str | None, Header(description="the revision that the change is based on")] = None,
+    if_match: IfMatch = None,
 ) -> BudgetSettingsView:
     """Administrators only. In force within a second; what is left out follows everybody's caps, or the defaults."""
+    changed = await _change(_user(subject), body, caller, ports, if_match)
+    return await _in_force(_user(subject), changed, ports, settings, response)
+
+
+@users.put(
+    "",
+    summary="Replace what is set for a user",
+    responses=problems(400, 401, 403, 409, 412, 413, 422),
+    openapi_extra=documented(BudgetChange, BUDGET),
+)
+async def change_user(
+    user: User,
+    caller: Administrator,
+    ports: PortsNow,
+    settings: SettingsNow,
+    body: Annotated[BudgetChange, Depends(JsonBody(BudgetChange))],
+    response: Response,
+    if_match: IfMatch = None,
+) -> BudgetSettingsView:
+    """As `/api/v2/budgets/{subject}`, for a user's id with any characters, or `global`."""
+    changed = await _change(user, body, caller, ports, if_match)
+    return await _in_force(user, changed, ports, settings, response)
+
+
+@subjects.get("/{subject}/history", summary="Who set what, and why", responses=problems(401, 403, 422))
+async def history(
+    subject: Subject, query: Annotated[HistoryQuery, Query()], caller: Caller, ports: PortsNow
+) -> BudgetHistory:
+    """Every change with its author, time and reason."""
+    return await _history(_user(subject), query.limit, caller, ports)
+
+
+@users.get("/history", summary="Who set what for a user, and why", responses=problems(401, 403, 422))
+async def user_history(query: Annotated[UserHistoryQuery, Query()], caller: Caller, ports: PortsNow) -> BudgetHistory:
+    """Every change with its author, time and reason."""
+    return await _history(query.user, query.limit, caller, ports)
+
+
+async def _settings(
+    user: str | None, caller: Principal, ports: Ports, settings: Settings, response: Response
+) -> BudgetSettingsView:
+    _require_sight(caller, user)
+    return await _in_force(user, await ports.budget_store.settings(user), ports, settings, response)
+
+
+async def _in_force(
+    user: str | None, found: BudgetSettings, ports: Ports, settings: Settings, response: Response
+) -> BudgetSettingsView:
+    everybody = found if user is None else await ports.budget_store.settings(None)
+    response.headers["ETag"] = etag(found)
+    return BudgetSettingsView.of(found, in_force=in_force(settings.budgets, everybody, found))
+
+
+async def _change(
+    user: str | None, body: BudgetChange, caller: Principal, ports: Ports, if_match: str | None
+) -> BudgetSettings:
     foreign = [name for name in body.set_fields() if name not in USER_FIELDS]
-    if subject != EVERYBODY and foreign:
-        field = str(BudgetChange.model_fields[foreign[0]].alias or foreign[0])
+    if user is not None and foreign:
+        field = to_camel(foreign[0])
         raise InvalidRequest(f"{field} concerns everybody: set it at /api/v2/budgets/global", field=field)
-    expected = _revision(if_match)
-    for _ in range(ATTEMPTS):
-        present = await ports.budget_store.settings(subject)
-        if expected is not None and present.revision != expected:
-            raise PreconditionFailed(
-                f"The budgets are at revision {present.revision} by now; read them, and send that as If-Match.",
-                field="If-Match",
-            )
+
+    async def write(present: BudgetSettings) -> BudgetSettings | None:
         changed = BudgetSettings(
-            subject=subject,
+            subject=EVERYBODY if user is None else user,
             caps=body.caps(),
             set_fields=body.set_fields(),
             revision=present.revision + 1,
@@ -187,26 +267,24 @@ async def change(
             changed_at=datetime.now(UTC),
             reason=body.reason,
         )
-        if await ports.budget_store.put(changed):
-            response.headers["ETag"] = f'"{changed.revision}"'
-            everybody = changed if subject == EVERYBODY else await ports.budget_store.settings(EVERYBODY)
-            return _view(changed, in_force(settings.budgets, everybody, changed))
-    raise Conflict("Others change these budgets at this moment; read them and try again.")
+        return changed if await ports.budget_store.put(user, changed) else None
+
+    return await replace("budgets", if_match, lambda: ports.budget_store.settings(user), write)
 
 
-@router.get("/{subject}/history", summary="Who set what, and why", responses=problems(401, 403, 422))
-async def history(
-    subject: Subject, query: Annotated[HistoryQuery, Query()], caller: Caller, ports: PortsNow
-) -> BudgetHistory:
-    """Every change with its author, time and reason."""
-    _require_sight(caller, subject)
-    return BudgetHistory(history=tuple(await ports.budget_store.history(subject, limit=query.limit)))
+async def _history(user: str | None, limit: int, caller: Principal, ports: Ports) -> BudgetHistory:
+    _require_sight(caller, user)
+    return BudgetHistory(history=tuple(map(ChangeView.of, await ports.budget_store.history(user, limit=limit))))
 
 
-def _require_sight(caller: Principal, subject: str) -> None:
-    if subject == EVERYBODY and not caller.is_staff:
+def _user(subject: str) -> str | None:
+    return None if subject == EVERYBODY else subject
+
+
+def _require_sight(caller: Principal, user: str | None) -> None:
+    if user is None and not caller.is_staff:
         raise Forbidden("Only staff may see what is set for everybody.")
-    if not caller.may_see(subject):
+    if user is not None and not caller.may_see(user):
         raise Forbidden("Only staff may see the budgets of others.")
 
 
@@ -215,14 +293,5 @@ def _shown(found: Sequence[BudgetStanding], caller: Principal) -> list[BudgetSta
     return [each for each in found if caller.is_staff or each.budget.scope not in _OF_EVERYBODY]
 
 
-def _view(found: BudgetSettings, caps: BudgetCaps) -> BudgetSettingsView:
-    return BudgetSettingsView(**found.model_dump(by_alias=False), in_force=caps)
-
-
-def _revision(if_match: str | None) -> int | None:
-    if if_match is None or if_match.strip() == "*":
-        return None
-    found = _REVISION.match(if_match.strip())
-    if found is None:
-        raise MalformedRequest('If-Match must be a revision such as "3".', field="If-Match")
-    return int(found[1])
+router.include_router(subjects)
+router.include_router(users)

@@ -116,8 +116,10 @@ class Auditor:
             max_cost_micros=record.max_cost_micros,
             now=datetime.now(UTC),
         )
-        spent = (await ports.costs.campaign_totals(record.campaign_id)).cost_micros
-        granted = await _reserves(ports, charged, record.max_cost_micros - spent)
+        totals = await ports.costs.campaign_totals(record.campaign_id)
+        # What is held for calls of unknown outcome is nobody's to spend yet.
+        left = record.max_cost_micros - totals.cost_micros - totals.held_micros
+        granted = await _reserves(ports, charged, left)
         return Left(rest_granted=granted, more_denied=not await _reserves(ports, charged, 1))
 
 

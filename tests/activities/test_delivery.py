@@ -542,3 +542,50 @@ class TestFaults:
         report = await deliver(message)
         assert [settled.status for settled in report.settled] == [MessageStatus.FAILED]
         assert (await stored(ports, message)).reason == "outcome_unknown:banned_words"
+
+
+class TestBlockedOnTheWay:
+    """An attempt is open, and the rules, which have changed meanwhile, forbid its text."""
+
+    TEXT = "Meet me at the hotel tonight."
+
+    async def begun(self, ports: Ports, record: CampaignRecord, **changes: object) -> Message:
+        open_attempt = {"status": MessageStatus.SENDING, "attempts": 1, "first_attempt_at": datetime.now(UTC)}
+        (message,) = await queue(ports, record, "1", text=self.TEXT, **open_attempt | changes)
+        return message
+
+    async def test_what_arrived_is_on_record_as_sent(
+        self, ports: Ports, record: CampaignRecord, onlyfans: Simulator, deliver: Deliver
+    ) -> None:
+        message = await self.begun(ports, record)
+        await ports.gateway.send(
+            account_id=message.account_id,
+            recipient_id=message.recipient_id,
+            text=message.text,
+            key=message.message_id,
+            screening="risky",
+        )
+        report = await deliver(message)
+        assert [settled.status for settled in report.settled] == [MessageStatus.SENT]
+        assert (await stored(ports, message)).platform_message_id
+        assert await accepted(onlyfans) == 1
+
+    async def test_what_may_still_arrive_is_waited_for_and_not_sent(
+        self, ports: Ports, record: CampaignRecord, onlyfans: Simulator, deliver: Deliver
+    ) -> None:
+        message = await self.begun(ports, record)
+        report = await deliver(message)
+        assert [deferred.reason for deferred in report.deferred] == ["outcome_open"]
+        assert (await stored(ports, message)).status is MessageStatus.SENDING
+        assert await accepted(onlyfans) == 0
+
+    @pytest.mark.parametrize("reason", ["", "server_error", "unknown_outcome"])
+    async def test_what_did_not_arrive_is_not_sent_any_more(
+        self, ports: Ports, record: CampaignRecord, onlyfans: Simulator, deliver: Deliver, reason: str
+    ) -> None:
+        old = datetime.now(UTC) - timedelta(minutes=1)
+        message = await self.begun(ports, record, reason=reason, updated_at=old)
+        report = await deliver(message)
+        assert [settled.status for settled in report.settled] == [MessageStatus.SKIPPED]
+        assert (await stored(ports, message)).reason == "compliance_violation:meet-up"
+        assert await accepted(onlyfans) == 0

@@ -86,9 +86,15 @@ async def begin(ports: Ports, settings: Settings, ai: Simulator) -> Begin:
     """Starts a planned campaign, relaxed unless told otherwise."""
 
     async def started(
-        *, fans: int = FANS, plan: ContentPlan = PLAN, max_cost: str | None = None, on_budget: str = "degrade"
+        *,
+        fans: int = FANS,
+        plan: ContentPlan = PLAN,
+        level: ComplianceLevel = ComplianceLevel.RELAXED,
+        max_cost: str | None = None,
+        on_budget: str = "degrade",
+        **changes: Any,
     ) -> Drafting:
-        wanted = intent(fans).model_copy(
+        wanted = intent(fans, compliance=level, **changes).model_copy(
             update={"max_cost": Decimal(max_cost) if max_cost else None, "on_budget": OnBudget(on_budget)}
         )
         await ports.autonomy.put(
@@ -152,12 +158,48 @@ async def test_many_with_the_same_words_are_shown_to_a_person(begin: Begin, ai: 
         assert [violation.rule_id for violation in message.compliance.violations] == ["near-identical-blast"]
 
 
+@pytest.mark.parametrize(
+    ("level", "expected"),
+    [
+        (ComplianceLevel.STRICT, S.DRAFTED),
+        (ComplianceLevel.MODERATE, S.DRAFTED),
+        (ComplianceLevel.RELAXED, S.APPROVED),
+    ],
+)
+async def test_texts_that_moderation_did_not_see_say_so_and_moderate_shows_them(
+    begin: Begin, ai: Simulator, level: ComplianceLevel, expected: MessageStatus
+) -> None:
+    await ai.fault("server_error", status=503, endpoint="moderations", count=1)
+    drafting = await begin(fans=1, level=level)
+    await drafting.draft()
+    (unseen,) = await drafting.messages()
+    assert unseen.compliance is not None
+    assert (unseen.compliance.moderated, unseen.compliance.violations, unseen.status) == (False, (), expected)
+
+
+async def test_what_moderation_saw_says_so_and_needs_nobody(begin: Begin) -> None:
+    drafting = await begin(level=ComplianceLevel.MODERATE)
+    await drafting.draft()
+    reports = [message.compliance for message in await drafting.messages()]
+    assert [report is not None and report.moderated for report in reports] == [True] * FANS
+    assert {status for status, _ in await drafting.statuses()} == {S.APPROVED}
+
+
 async def test_without_a_general_text_a_person_writes(begin: Begin, ai: Simulator) -> None:
     drafting = await begin(plan=PLAN.model_copy(update={"general_texts": ()}))
     await ai.fault("server_error", status=503, endpoint="chat")
     drafted = await drafting.draft(patience_s=0)
     assert await drafting.statuses() == {(S.DRAFTED, "manual_review:transient"): FANS}
     assert (drafted.page.unwritten, drafted.page.awaiting) == (FANS, 0)
+
+
+async def test_a_general_text_that_names_somebody_reaches_nobody(begin: Begin, ai: Simulator) -> None:
+    text = GeneralText(language="en", text="The spring set is here. I made it for Maya, and for you.")
+    drafting = await begin(plan=PLAN.model_copy(update={"general_texts": (text,)}), brief="Spring; thank you, maya.")
+    assert drafting.record.named == ("maya",)
+    await ai.fault("server_error", status=503, endpoint="chat")
+    await drafting.draft(patience_s=0)
+    assert await drafting.statuses() == {(S.DRAFTED, "manual_review:transient"): FANS}
 
 
 async def test_a_refusal_on_policy_goes_to_a_person_and_to_no_other_provider(begin: Begin, ai: Simulator) -> None:

@@ -1,29 +1,36 @@
 """The ladder by itself: what each class of error leads to, who is asked next, and that every cent is booked once."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 from uuid import uuid4
 
 import pytest
 from redis.asyncio import Redis
+from temporalio.common import MetricMeter
+from temporalio.runtime import MetricBuffer, Runtime, TelemetryConfig
 from temporalio.testing import ActivityEnvironment
 
 from activities.ladder import Answered, Ladder, LadderPorts, Question
+from activities.ladder import earlier as look_up
+from activities.ladder.reconciliation import Findings, reconcile
 from adapters.bootstrap import Ports
 from adapters.breaker import RedisBreaker
 from adapters.prompt import FilePrompts
+from adapters.provider import open_models
 from adapters.settings import Settings
 from api.intake import accept
 from domain.access import Principal, Role
 from domain.alert import AlertKind
 from domain.breaker import BreakerPolicy
+from domain.budget import BudgetScope, budgets
 from domain.campaign import CampaignRecord
 from domain.compliance import ComplianceLevel
-from domain.cost import Usage
+from domain.cost import CostHold, CostTotals, Usage
 from domain.errors import CostLimitExceeded, ProviderError, ProviderFault
 from domain.progress import Tally
 from domain.prompt import read_batch
@@ -37,7 +44,7 @@ from domain.provider import (
 )
 from domain.rate_limit import MessageType
 from domain.review import AutonomyOptIn
-from domain.routing import RouteReason
+from domain.routing import PassedOver, RouteReason, Target
 from tests.domain.builders import recipients
 from tests.local import Simulator
 from tests.workflows.launcher import intent
@@ -66,6 +73,7 @@ class Asking:
         self.record = record
         self.clock = clock
         self.tally = Tally()
+        self.meter = MetricMeter.noop
 
     def question(self, key: str = "", fans: int = 2) -> Question[Texts]:
         prompts = FilePrompts()
@@ -83,8 +91,10 @@ class Asking:
 
     async def ask(self, question: Question[Texts] | None = None, *, attempt: int = 1, run: str = "") -> Answered[Texts]:
         ladder = Ladder(self.record, self.ports, Tally(), attempt=attempt, run=run or str(uuid4()))
+        environment = ActivityEnvironment()
+        environment.metric_meter = self.meter
         try:
-            return await ActivityEnvironment().run(ladder.ask, question or self.question())
+            return await environment.run(ladder.ask, question or self.question())
         finally:
             self.tally = ladder.tally
 
@@ -149,6 +159,76 @@ class TestTheUsualWay:
         asking = await begin(preferred="azure")
         assert (await asking.ask()).target.key == AZURE
         assert asking.tally.routes[0].reason is RouteReason.PREFERENCE
+
+
+class TestOneStory:
+    """The result names everybody who stood before the one that answered, and what really was in the way."""
+
+    async def test_an_open_breaker(self, begin: Begin, ai: Simulator) -> None:
+        asking = await begin(preferred="azure")
+        for _ in range(5):
+            await asking.ports.breaker.failed(AZURE, await asking.ports.breaker.admit(AZURE))
+        await asking.ask()
+        (route,) = asking.tally.routes
+        assert (route.target, route.reason) == (OPENAI, RouteReason.FALLBACK)
+        assert route.passed_over == (PassedOver(target=AZURE, reason=FallbackReason.BREAKER_OPEN),)
+
+    async def test_an_outage(self, begin: Begin, ai: Simulator) -> None:
+        await ai.fault("server_error", status=503, dialect="openai")
+        asking = await begin()
+        await asking.ask()
+        assert asking.tally.routes[0].passed_over == (PassedOver(target=OPENAI, reason=ProviderFault.TRANSIENT),)
+
+    async def test_a_budget(self, begin: Begin) -> None:
+        asking = await begin(max_cost="0.000340")
+        await asking.ask()
+        (route,) = asking.tally.routes
+        assert (route.target, route.reason) == (CHEAPER, RouteReason.CHEAPER)
+        assert route.passed_over == (PassedOver(target=OPENAI, reason=FallbackReason.BUDGET),)
+
+    async def test_a_small_context_sends_the_prompt_to_a_larger_one_as_it_is(
+        self, begin: Begin, ports: Ports, ai: Simulator
+    ) -> None:
+        small = Target(provider=Provider.OPENAI, model="gpt-4o-mini", context_tokens=600)
+        azure = ports.routing.routes[IntentType.MESSAGE_GENERATION][1]
+        routes = dict.fromkeys(IntentType, (small, azure))
+        asking = await begin(routing=ports.routing.model_copy(update={"routes": routes}))
+        answer = await asking.ask()
+        assert (answer.target.key, asking.steps) == (AZURE, [])
+        assert "/" not in answer.prompt_version
+        (route,) = asking.tally.routes
+        assert route.passed_over == (PassedOver(target=OPENAI, reason=ProviderFault.CONTEXT_LENGTH),)
+
+    async def test_metrics_tell_it_too(self, begin: Begin, ai: Simulator) -> None:
+        await ai.fault("server_error", status=503, dialect="azure")
+        asking = await begin(preferred="azure")
+        buffer = MetricBuffer(10_000)
+        asking.meter = Runtime(telemetry=TelemetryConfig(metrics=buffer)).metric_meter
+        for number in range(6):
+            await asking.ask(asking.question(str(number)))
+        await ai.http.delete("/_control/faults")
+        asking.clock.now_ms += 30_001
+        await asking.ask(asking.question("after"))
+        counted: Counter[tuple[str, ...]] = Counter()
+        for update in buffer.retrieve_updates():
+            labels = {str(name): str(value) for name, value in update.attributes.items()}
+            if labels.get("target") == AZURE:
+                told = labels.get("to", "") if "breaker" in update.metric.name else labels.get("reason", "")
+                counted[update.metric.name, told] += int(update.value)
+        assert {name: number for name, number in counted.items() if "status" not in name[0]} == {
+            # Each question asks twice; the third one finds the breaker open when it repeats its call.
+            ("huntaze_breaker_failures", ""): 5,
+            ("huntaze_breaker_transitions", "open"): 1,
+            ("huntaze_breaker_rejections", ""): 4,
+            ("huntaze_breaker_transitions", "half_open"): 1,
+            ("huntaze_breaker_transitions", "closed"): 1,
+            ("huntaze_provider_passed_over", "transient"): 2,
+            ("huntaze_provider_passed_over", "breaker_open"): 4,
+            ("huntaze_provider_fallbacks", "transient"): 2,
+            ("huntaze_provider_fallbacks", "breaker_open"): 4,
+            ("huntaze_provider_answers", "preference"): 1,
+            ("huntaze_provider_latency", ""): counted["huntaze_provider_latency", ""],
+        }
 
 
 class TestErrorClasses:
@@ -374,3 +454,133 @@ class TestNothingIsBoughtTwice:
         answer = await asking.ask(attempt=2, run="r1")
         assert len(answer.value) == 2
         assert await booked(ports, asking) == await billed(ports, ai)
+
+    async def test_nothing_is_bought_while_the_provider_cannot_say_what_was(
+        self, begin: Begin, ai: Simulator, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(look_up, "PATIENCE_S", 0.3)
+        monkeypatch.setattr(look_up, "PAUSE_S", 0.05)
+        await ai.fault("server_error", status=503, endpoint="stored", dialect="openai")
+        asking = await begin()
+        with pytest.raises(ProviderError) as unsaid:
+            await asking.ask(attempt=2)
+        assert unsaid.value.fault is ProviderFault.TRANSIENT
+        assert asking.steps == [("gpt-4o-mini", "none", FallbackReason.LOOK_UP)]
+        assert (await ai.get("usage"))["requests"] == []
+
+    async def test_it_is_asked_again_until_it_can(
+        self, begin: Begin, ports: Ports, ai: Simulator, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(look_up, "PAUSE_S", 0.05)
+        asking = await begin(call_timeout_s=0.5)
+        await ai.fault("hang", dialect="openai", bill=True, count=1)
+        await ai.fault("server_error", status=503, dialect="azure", endpoint="chat")
+        with pytest.raises(ProviderError):
+            await asking.ask(run="r1")
+        await ai.fault("server_error", status=503, endpoint="stored", dialect="openai", count=2)
+        assert (await asking.ask(attempt=2, run="r1")).target.key == OPENAI
+        assert len((await ai.get("usage"))["requests"]) == 1
+        assert await booked(ports, asking) == await billed(ports, ai) > 0
+
+    async def test_an_outage_of_one_provider_does_not_keep_the_other_from_writing(
+        self, begin: Begin, ai: Simulator
+    ) -> None:
+        await ai.fault("server_error", status=503, dialect="openai")
+        asking = await begin()
+        for _ in range(5):
+            await asking.ports.breaker.failed(OPENAI, await asking.ports.breaker.admit(OPENAI))
+            cheaper = await asking.ports.breaker.admit(CHEAPER)
+            await asking.ports.breaker.failed(CHEAPER, cheaper)
+        assert (await asking.ask(attempt=2)).target.key == AZURE
+
+    async def test_a_key_that_may_not_list_answers_is_an_alert_and_no_obstacle(
+        self, begin: Begin, ports: Ports, ai: Simulator
+    ) -> None:
+        await ai.fault("unauthorized", endpoint="stored")
+        before = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+        assert (await (await begin()).ask(attempt=2)).target.key == OPENAI
+        assert f"{OPENAI}/kept" in {alert.detail for alert in await ports.alerts.since(before)}
+
+
+class TestHeld:
+    """What a call of unknown outcome may have cost is nobody else's to spend, until the provider tells."""
+
+    async def standing(self, ports: Ports, asking: Asking) -> tuple[int, int]:
+        """Committed and reserved for the request's own limit, in µ$."""
+        record = asking.record
+        charged = budgets(
+            await ports.budget_store.caps(record.owner),
+            owner=record.owner,
+            campaign_id=record.campaign_id,
+            max_cost_micros=record.max_cost_micros,
+            now=datetime.now(UTC),
+        )
+        (request,) = await ports.budgets.standings([each for each in charged if each.scope is BudgetScope.REQUEST])
+        return request.committed_micros, request.reserved_micros
+
+    async def long_ago(self, ports: Ports, hold: CostHold) -> None:
+        """As if the call had been made so long ago that no answer can be on its way."""
+        await ports.costs.release(hold)
+        await ports.costs.hold(hold.model_copy(update={"settles_at": datetime.now(UTC) - timedelta(seconds=1)}))
+
+    async def settle(self, ports: Ports, asking: Asking) -> Findings:
+        return await ActivityEnvironment().run(reconcile, asking.record, asking.ports)
+
+    @pytest.fixture
+    async def timed_out(self, begin: Begin, ai: Simulator, request: pytest.FixtureRequest) -> Asking:
+        """OpenAI was not waited for; whether its answer was made and billed is the parameter."""
+        await ai.fault("hang", dialect="openai", bill=request.param, hang_s=2)
+        asking = await begin(call_timeout_s=0.3, max_cost="1")
+        await asking.ask()
+        await ai.http.delete("/_control/faults")
+        return asking
+
+    @pytest.mark.parametrize("timed_out", [True], indirect=True)
+    async def test_an_answer_that_is_found_costs_what_it_did(
+        self, timed_out: Asking, ports: Ports, ai: Simulator
+    ) -> None:
+        committed, reserved = await self.standing(ports, timed_out)
+        assert reserved > 0
+        assert await self.settle(ports, timed_out) == Findings(found=1)
+        assert await self.standing(ports, timed_out) == (await billed(ports, ai), 0)
+        assert await booked(ports, timed_out) > committed
+
+    @pytest.mark.parametrize("timed_out", [False], indirect=True)
+    async def test_one_that_was_never_made_is_free_when_it_can_come_no_more(
+        self, timed_out: Asking, ports: Ports
+    ) -> None:
+        committed, reserved = await self.standing(ports, timed_out)
+        assert await self.settle(ports, timed_out) == Findings(held=1)
+        assert await self.standing(ports, timed_out) == (committed, reserved)
+        (hold,) = await ports.costs.holds(timed_out.record.campaign_id)
+        await self.long_ago(ports, hold)
+        assert await self.settle(ports, timed_out) == Findings()
+        assert await self.standing(ports, timed_out) == (committed, 0)
+        assert await ports.costs.holds(timed_out.record.campaign_id) == []
+
+    async def test_it_is_not_granted_again_before(self, begin: Begin, ports: Ports, ai: Simulator) -> None:
+        """The limit is enough for one call, and not for another one while the first may have been billed."""
+        await ai.fault("hang", hang_s=2)
+        asking = await begin(call_timeout_s=0.3, max_cost="0.000500")
+        with pytest.raises((ProviderError, CostLimitExceeded)):
+            await asking.ask()
+        committed, reserved = await self.standing(ports, asking)
+        assert committed == 0
+        assert 0 < reserved <= 500
+        assert await ports.costs.campaign_totals(asking.record.campaign_id) == CostTotals(held_micros=reserved)
+        await ai.http.delete("/_control/faults")
+        asking.clock.now_ms += 60_000
+        with pytest.raises(CostLimitExceeded):
+            await asking.ask(asking.question(fans=6))
+
+    async def test_where_nothing_is_kept_it_stays_counted(
+        self, begin: Begin, ports: Ports, settings: Settings, ai: Simulator
+    ) -> None:
+        await ai.fault("hang", dialect="openai", hang_s=2)
+        async with open_models(settings.model_copy(update={"provider_keeps_answers": False})) as models:
+            asking = await begin(call_timeout_s=0.3, max_cost="1", models=models)
+            await asking.ask()
+        (hold,) = await ports.costs.holds(asking.record.campaign_id)
+        await self.long_ago(ports, hold)
+        assert await self.settle(ports, asking) == Findings()
+        assert (await ports.costs.campaign_totals(asking.record.campaign_id)).held_micros == hold.micros

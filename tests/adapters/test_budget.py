@@ -202,6 +202,94 @@ class TestCrash:
         assert not await may(store, uuid4(), charged, 21)
 
 
+class TestUnknownOutcome:
+    """A call timed out: what it may have cost is held in the ledger, and committed here as if it were spent."""
+
+    @pytest.fixture
+    async def held(self, store: RedisBudgets, books: Books) -> UUID:
+        charged, operation = of_campaign(max_cost=100), uuid4()
+        await store.reserve(operation, charged, 60)
+        books.keep(operation, 60)
+        await store.commit(operation, charged, 60)
+        return operation
+
+    @pytest.mark.parametrize("waited_ms", [0, LEASE_MS, READING_HOLDS_MS, 2 * 3_600_000])
+    async def test_its_money_is_granted_to_nobody_however_long_it_takes(
+        self, store: RedisBudgets, clock: Clock, held: UUID, waited_ms: int
+    ) -> None:
+        charged = of_campaign(max_cost=100)
+        clock.advance(waited_ms)
+        assert not await may(store, uuid4(), charged, 41)
+        (request, *_) = await store.standings(charged)
+        assert (request.committed_micros, request.reserved_micros, request.remaining_micros) == (0, 60, 40)
+
+    @pytest.mark.parametrize("waited_ms", [0, 2 * 3_600_000])
+    async def test_an_answer_that_is_found_counts_at_its_price(
+        self, store: RedisBudgets, books: Books, clock: Clock, held: UUID, waited_ms: int
+    ) -> None:
+        charged = of_campaign(max_cost=100)
+        clock.advance(waited_ms)
+        books.enter(held, 25)
+        await store.commit(held, charged, 25)
+        assert not await may(store, uuid4(), charged, 41)
+        await books.release(books.held[held])
+        await store.read_again(charged)
+        assert not await may(store, uuid4(), charged, 76)
+        assert await may(store, uuid4(), charged, 75)
+
+    async def test_one_that_was_never_made_is_free_at_once(self, store: RedisBudgets, books: Books, held: UUID) -> None:
+        charged = of_campaign(max_cost=100)
+        await books.release(books.held[held])
+        await store.read_again(charged)
+        assert await may(store, uuid4(), charged, 100)
+
+    async def test_a_reading_that_was_under_way_meanwhile_is_void(
+        self, store: RedisBudgets, books: Books, clock: Clock, held: UUID
+    ) -> None:
+        charged = of_campaign(max_cost=100)
+        clock.advance(READING_HOLDS_MS)
+        books.before_answer = asyncio.Event()
+        books.reading.clear()
+        waiting = asyncio.create_task(may(store, uuid4(), charged, 100))
+        await books.reading.wait()
+        await books.release(books.held[held])
+        await store.read_again(charged)
+        books.before_answer.set()
+        assert await waiting
+
+
+class TestWithoutCaps:
+    async def test_reservations_of_the_dead_do_not_pile_up(
+        self, redis: RedisClient, store: RedisBudgets, clock: Clock
+    ) -> None:
+        free = of_campaign()
+        for _ in range(50):
+            await store.reserve(uuid4(), free, 1)
+            clock.advance(LEASE_MS / 5)
+        key = f"budget:{{budget}}:{free[0].account}"
+        fields = [field for field in await redis.hkeys(key) if str(field).startswith("@")]
+        assert len(fields) <= 10
+        assert {each.reserved_micros for each in await store.standings(free)} == {4}
+
+    async def test_what_is_dropped_counts_all_the_same_when_a_cap_appears(
+        self, store: RedisBudgets, books: Books, clock: Clock
+    ) -> None:
+        free, capped = of_campaign(), of_campaign(max_cost=100)
+        dead, late = uuid4(), uuid4()
+        assert await may(store, uuid4(), capped, 10)
+        for operation in (dead, late):
+            await store.reserve(operation, free, 30)
+        books.enter(dead, 30)
+        clock.advance(LEASE_MS)
+        # This drops them, and the second one, which was only slow, is reserved anew by its repetition.
+        await store.reserve(late, free, 30)
+        assert not await may(store, uuid4(), capped, 41)
+        books.enter(late, 30)
+        await store.commit(late, free, 30)
+        assert not await may(store, uuid4(), capped, 41)
+        assert await may(store, uuid4(), capped, 40)
+
+
 class TestReadingWhileOthersCommit:
     """The account is read because a lease has run out; what happens while the ledger answers must not be lost."""
 
@@ -377,74 +465,104 @@ async def four_clients(redis: RedisClient) -> AsyncIterator[list[RedisClient]]:
         yield [await stack.enter_async_context(open_redis(at(port))) for _ in range(4)]
 
 
+CAP = 1_000_000
+
+
+class Brink:
+    """Callers at 99 % of every cap, with deaths between all steps, repetitions, failures and calls in doubt."""
+
+    def __init__(self, processes: list[RedisBudgets], books: Books, chance: random.Random) -> None:
+        self.processes = processes
+        self.books = books
+        self.chance = chance
+        self.charged = of_campaign(max_cost=CAP, caps=dict.fromkeys(ALL, "1"))
+        self.aside: dict[UUID, int] = {}
+        self.granted = 0
+        books.enter(uuid4(), CAP * 99 // 100)
+
+    def spent(self) -> int:
+        return sum(entry.cost_micros for entry in self.books.entries.values())
+
+    async def call(self) -> None:
+        """Reserve, and whatever fate has in store for the call."""
+        chance = self.chance
+        await asyncio.sleep(chance.random() / 20)
+        process, operation, most = chance.choice(self.processes), uuid4(), chance.randint(50, 400)
+        try:
+            await process.reserve(operation, self.charged, most)
+        except (CostLimitExceeded, DependencyUnavailable):
+            return
+        self.granted += 1
+        self.aside[operation] = most
+        assert self.spent() + sum(self.aside.values()) <= CAP
+        fate = chance.random()
+        if fate < 0.1:
+            return
+        for _ in range(chance.randint(0, 3)):
+            await asyncio.sleep(chance.random() / 50)
+        if fate < 0.2:
+            self.books.keep(operation, most)
+            await process.commit(operation, self.charged, most)
+            if fate < 0.15:
+                await self.settle(operation)
+        elif fate < 0.3:
+            del self.aside[operation]
+            await process.refund(operation, self.charged)
+        else:
+            await self.end(process, operation, chance.randint(0, most), commits=int((fate > 0.45) + (fate > 0.6)))
+
+    async def end(self, process: RedisBudgets, operation: UUID, actual: int, *, commits: int) -> None:
+        """Its entry, and its commit: forgotten, made or repeated."""
+        self.aside.pop(operation, None)
+        self.books.enter(operation, actual)
+        for _ in range(commits):
+            await process.commit(operation, self.charged, actual)
+            process = self.chance.choice(self.processes)
+
+    async def settle(self, operation: UUID) -> None:
+        """Whether a call in doubt was billed is known now."""
+        process, hold = self.chance.choice(self.processes), self.books.held[operation]
+        if self.chance.random() < 0.5:
+            await self.end(process, operation, self.chance.randint(0, hold.micros), commits=1)
+        self.aside.pop(operation, None)
+        await self.books.release(hold)
+        await process.read_again(self.charged)
+
+    async def disturb(self, redis: RedisClient, *, flushes: bool) -> None:
+        """Looks on, and now and then makes Redis forget everything."""
+        for _ in range(6):
+            await asyncio.sleep(self.chance.random() / 40)
+            if flushes and self.chance.random() < 0.5:
+                await redis.flushall()
+            for standing in await self.processes[0].standings(self.charged):
+                assert standing.committed_micros <= self.spent()
+
+
 @pytest.mark.parametrize("seed", range(4))
 async def test_two_hundred_callers_at_the_brink_never_exceed_any_cap(
     redis: RedisClient, four_clients: list[RedisClient], books: Books, clock: Clock, seed: int
 ) -> None:
-    """At 99 % of every cap, with deaths between all steps, repetitions, failures and flushes, on a clock that moves."""
     await redis.flushall()
-    chance = random.Random(seed)
-    cap = 1_000_000
-    dollars = dict.fromkeys(ALL, "1")
-    charged = of_campaign(max_cost=cap, caps=dollars)
-    before = uuid4()
-    books.enter(before, cap * 99 // 100)
-    processes = [RedisBudgets(client, books, clock_us=clock) for client in four_clients]
-    granted = 0
-    aside: dict[UUID, int] = {}
-
-    def spent() -> int:
-        return sum(entry.cost_micros for entry in books.entries.values())
-
-    async def call() -> None:
-        nonlocal granted
-        await asyncio.sleep(chance.random() / 20)
-        process, operation, most = chance.choice(processes), uuid4(), chance.randint(50, 400)
-        try:
-            await process.reserve(operation, charged, most)
-        except (CostLimitExceeded, DependencyUnavailable):
-            return
-        granted += 1
-        aside[operation] = most
-        assert spent() + sum(aside.values()) <= cap
-        fate = chance.random()
-        if fate < 0.15:
-            return
-        for _ in range(chance.randint(0, 3)):
-            await asyncio.sleep(chance.random() / 50)
-        if fate < 0.3:
-            del aside[operation]
-            await process.refund(operation, charged)
-            return
-        actual = chance.randint(0, most)
-        del aside[operation]
-        books.enter(operation, actual)
-        if fate < 0.45:
-            return
-        for _ in range(2 if fate < 0.6 else 1):
-            await chance.choice(processes).commit(operation, charged, actual)
-
-    async def disturb(flushes: bool) -> None:
-        for _ in range(6):
-            await asyncio.sleep(chance.random() / 40)
-            if flushes and chance.random() < 0.5:
-                await redis.flushall()
-            for standing in await processes[0].standings(charged):
-                assert standing.committed_micros <= spent()
-
+    first, second, third, fourth = processes = [RedisBudgets(client, books, clock_us=clock) for client in four_clients]
+    brink = Brink(processes, books, random.Random(seed))
     for flushes in (False, True, False):
-        await asyncio.gather(*(call() for _ in range(200)), disturb(flushes))
-        assert spent() <= cap
-        # Whatever is left of the dead runs out, and then everything that is not spent can be had.
+        await asyncio.gather(*(brink.call() for _ in range(200)), brink.disturb(redis, flushes=flushes))
+        assert brink.spent() <= CAP
+        # Whatever is left of the dead runs out. What is held for calls in doubt does not, before it is settled.
         clock.advance(LEASE_MS + RECORDED_AHEAD_MS)
-        aside.clear()
-        assert {standing.reserved_micros for standing in await processes[0].standings(charged)} == {0}
-        room = cap - spent()
-        assert not await may(processes[1], uuid4(), charged, room + 1)
+        held = sum(hold.micros for hold in books.held.values())
+        assert {standing.reserved_micros for standing in await first.standings(brink.charged)} == {held}
+        assert not await may(second, uuid4(), brink.charged, CAP - brink.spent() - held + 1)
+        for operation in list(books.held):
+            await brink.settle(operation)
+        brink.aside.clear()
+        # Then everything that is not spent can be had.
+        room = CAP - brink.spent()
+        assert not await may(second, uuid4(), brink.charged, room + 1)
         probe = uuid4()
-        assert await may(processes[2], probe, charged, room)
-        await processes[3].refund(probe, charged)
-    assert granted > 20
+        assert await may(third, probe, brink.charged, room)
+        await fourth.refund(probe, brink.charged)
+    assert brink.granted > 20
 
 
 async def test_it_works_on_a_cluster(tmp_path_factory: pytest.TempPathFactory, books: Books, clock: Clock) -> None:

@@ -58,8 +58,8 @@ async def test_a_user_without_anything_set_has_the_defaults(dynamo: Dynamo, user
 async def test_what_was_set_for_the_user_is_over_what_was_set_for_everybody(settings: Settings, user: str) -> None:
     async with tables(settings) as dynamo:
         store = DynamoBudgets(dynamo, DEFAULTS)
-        assert await store.put(a_change(EVERYBODY, campaign=Decimal(2), global_day=Decimal(100)))
-        assert await store.put(a_change(user, user_day=None, user_month=Decimal("0.5")))
+        assert await store.put(None, a_change(EVERYBODY, campaign=Decimal(2), global_day=Decimal(100)))
+        assert await store.put(user, a_change(user, user_day=None, user_month=Decimal("0.5")))
         assert await store.caps(user) == BudgetCaps(
             campaign=Decimal(2), user_day=None, user_month=Decimal("0.5"), global_day=Decimal(100)
         )
@@ -69,8 +69,8 @@ async def test_what_was_set_for_the_user_is_over_what_was_set_for_everybody(sett
 async def test_the_second_of_two_changes_of_one_revision_is_refused(dynamo: Dynamo, user: str) -> None:
     store = DynamoBudgets(dynamo, DEFAULTS)
     changes: Sequence[BudgetSettings] = [a_change(user, user_day=Decimal(n)) for n in (1, 2, 3)]
-    assert sorted(await asyncio.gather(*map(store.put, changes))) == [False, False, True]
-    assert await store.put(a_change(user, 2, user_day=Decimal(4)))
+    assert sorted(await asyncio.gather(*(store.put(user, each) for each in changes))) == [False, False, True]
+    assert await store.put(user, a_change(user, 2, user_day=Decimal(4)))
     assert [each.revision for each in await store.history(user, limit=5)] == [2, 1]
     assert len(await store.history(user, limit=1)) == 1
     assert (await store.settings(user)).caps.user_day == 4
@@ -80,7 +80,7 @@ async def test_a_change_made_elsewhere_is_seen_a_second_later(dynamo: Dynamo, us
     clock = Seconds()
     here, there = DynamoBudgets(dynamo, DEFAULTS, clock=clock), DynamoBudgets(dynamo, DEFAULTS)
     assert (await here.caps(user)).user_day == 5
-    await there.put(a_change(user, user_day=Decimal(7)))
+    await there.put(user, a_change(user, user_day=Decimal(7)))
     assert (await there.caps(user)).user_day == 7
     assert (await here.caps(user)).user_day == 5
     clock.now = REMEMBERED_S

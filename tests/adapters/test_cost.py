@@ -4,9 +4,11 @@ import asyncio
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
+import pytest
+
 from adapters.cost import DynamoCosts
 from adapters.settings import Settings
-from domain.cost import CostEntry, CostTotals, Usage, total
+from domain.cost import SETTLING, CostEntry, CostHold, CostTotals, Usage, total
 from tests.adapters.conftest import tables
 from tests.domain.builders import a_campaign, a_cost
 
@@ -66,6 +68,46 @@ class TestRecord:
         first, second = noon.date(), noon.date() + timedelta(days=1)
         found = await costs.user_totals(owner, first.isoformat(), second.isoformat())
         assert list(found) == [first.isoformat(), second.isoformat()]
+
+
+class TestHold:
+    @pytest.fixture
+    def hold(self) -> CostHold:
+        at = a_day()
+        return CostHold(
+            operation_id=uuid4(),
+            campaign_id=a_campaign(),
+            owner=f"user-{uuid4().hex}",
+            target="openai/gpt-4o",
+            micros=700,
+            at=at,
+            settles_at=at + SETTLING,
+        )
+
+    async def held(self, costs: DynamoCosts, hold: CostHold) -> set[int]:
+        """In each of the three totals, in µ$."""
+        day = hold.at.date().isoformat()
+        days = (await costs.user_totals(hold.owner, day, day), await costs.global_totals(day, day))
+        return {(await costs.campaign_totals(hold.campaign_id)).held_micros, *(each[day].held_micros for each in days)}
+
+    async def test_it_is_in_all_three_totals_once_and_out_of_them_once(
+        self, costs: DynamoCosts, hold: CostHold
+    ) -> None:
+        placed = await asyncio.gather(*(costs.hold(hold) for _ in range(5)))
+        assert sorted(placed) == [False, False, False, False, True]
+        assert await costs.holds(hold.campaign_id) == [hold]
+        assert await self.held(costs, hold) == {700}
+        released = await asyncio.gather(*(costs.release(hold) for _ in range(5)))
+        assert sorted(released) == [False, False, False, False, True]
+        assert await costs.holds(hold.campaign_id) == []
+        assert await self.held(costs, hold) == {0}
+
+    async def test_what_is_booked_is_not_held(self, costs: DynamoCosts, hold: CostHold) -> None:
+        """The providers may have been asked while the call's own end was still on its way."""
+        entry = a_cost(hold.operation_id, campaign_id=hold.campaign_id, owner=hold.owner, at=hold.at)
+        await costs.record(entry)
+        assert await costs.hold(hold) is False
+        assert await costs.campaign_totals(hold.campaign_id) == total([entry])
 
 
 class TestTotals:

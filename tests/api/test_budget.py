@@ -14,6 +14,7 @@ from tests.api.identity import bearer
 from tests.domain.builders import a_cost
 
 BUDGETS = "/api/v2/budgets"
+USERS = "/api/v2/user-budgets"
 HYBRID = "/api/v2/campaigns/hybrid"
 ADMIN = bearer("root", "admin")
 
@@ -84,12 +85,31 @@ class TestSettings:
         assert found.headers["etag"] == '"1"'
         settings = found.json()
         assert float(settings["inForce"]["userDay"]) == 2.5
-        assert (settings["setFields"], settings["changedBy"]) == (["user_day", "user_month"], "root")
+        assert (settings["setFields"], settings["changedBy"]) == (["userDay", "userMonth"], "root")
         second = await api.put(url, json=change(), headers=ADMIN)
         assert (second.json()["inForce"]["userDay"], second.json()["setFields"]) == (None, [])
         history = (await api.get(f"{url}/history", headers=caller)).json()["history"]
         assert [entry["revision"] for entry in history] == [2, 1]
         assert history[1]["reason"] == "Because of a test."
+
+    @pytest.mark.parametrize("name", ["global", "team/luna", "a b?c=d&e", "../campaigns"])
+    async def test_every_user_has_budgets_whatever_the_id(
+        self, api: httpx.AsyncClient, ports: Ports, name: str
+    ) -> None:
+        user, amount = name if name == "global" else f"{name}-{uuid4()}", uuid4().int % 1_000_000
+        changed = await api.put(USERS, params={"user": user}, json=change(userDay=amount), headers=ADMIN)
+        assert (changed.status_code, changed.json()["subject"], changed.json()["setFields"]) == (200, user, ["userDay"])
+        found = await api.get(USERS, params={"user": user}, headers=bearer(user))
+        assert (found.json()["revision"], found.headers["etag"]) == (
+            changed.json()["revision"],
+            changed.headers["etag"],
+        )
+        history = await api.get(f"{USERS}/history", params={"user": user, "limit": 1}, headers=bearer(user))
+        assert history.json()["history"][0]["setFields"] == ["userDay"]
+        assert (await ports.budget_store.caps(user)).user_day == amount
+        assert (await ports.budget_store.settings(None)).caps.user_day != amount
+        for path in (USERS, f"{USERS}/history"):
+            assert (await api.get(path, params={"user": user}, headers=bearer("stranger"))).status_code == 403
 
     async def test_a_change_of_something_that_changed_is_412(self, api: httpx.AsyncClient, owner: str) -> None:
         url, based_on_nothing = f"{BUDGETS}/{owner}", ADMIN | {"If-Match": '"0"'}

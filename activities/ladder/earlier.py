@@ -1,0 +1,111 @@
+"""What an attempt before this one has bought of a step: asked of the providers before anything is bought again."""
+
+import asyncio
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from random import uniform
+from time import monotonic
+from typing import TypeVar
+from uuid import UUID
+
+from activities.ladder.booking import Booking
+from activities.ladder.breaker import CountedBreaker
+from activities.ladder.ports import Answered, LadderPorts, Question
+from domain.alert import AlertKind, Severity
+from domain.errors import ProviderError, ProviderFault
+from domain.prompt import KeptAnswer
+from domain.routing import Candidate, Decision, Target, route_taken
+
+R = TypeVar("R")
+
+LOOK_UP_S = 5.0
+"""How long a provider may take to say what it has kept."""
+PATIENCE_S = 15.0
+"""For so long an attempt asks again a provider that can't say; then whoever runs the attempt decides."""
+PAUSE_S = 1.0
+"""Between two such questions, on average."""
+
+_PASSES = frozenset({ProviderFault.THROTTLED, ProviderFault.TRANSIENT, ProviderFault.TIMEOUT})
+"""After these it can say so later. A key or an address that may not list answers stays so, and says nothing."""
+
+
+class Earlier:
+    """Looks up the purchases of earlier attempts of one activity.
+
+    A model that still lets calls through may have been asked, so its list is waited for. One whose breaker is not
+    closed is passed over, as it is after a time-out: should it have been paid, that is found in the end.
+    """
+
+    def __init__(self, ports: LadderPorts, booking: Booking, breaker: CountedBreaker) -> None:
+        self._ports = ports
+        self._booking = booking
+        self._breaker = breaker
+
+    async def bought(
+        self, question: Question[R], decision: Decision, step_id: UUID, until: float
+    ) -> Answered[R] | None:
+        """The first readable answer that was paid for; all that are listed are booked, once.
+
+        ``until``: the deadline on the monotonic clock (s). Raises ``ProviderError`` (transient) when it can't be found
+        out whether there is one.
+        """
+        until = min(until, monotonic() + PATIENCE_S)
+        asking: Sequence[Candidate] = (*decision.candidates, *decision.cheaper)
+        while True:
+            found: Answered[R] | None = None
+            silent: list[Candidate] = []
+            for candidate in asking:
+                kept = await self._kept(candidate.target, step_id, until)
+                if kept is None:
+                    silent.append(candidate)
+                for each in kept or ():
+                    answer = _read_again(question, decision, candidate, each)
+                    await self._booking.book(
+                        question.purpose, candidate.target, each.operation_id, each.usage, usable=answer is not None
+                    )
+                    found = found or answer
+            asking = [] if found else [each for each in silent if await self._breaker.closed(each.target.key)]
+            if not asking:
+                return found
+            pause_s = uniform(PAUSE_S / 2, PAUSE_S * 3 / 2)
+            if monotonic() + pause_s >= until:
+                raise ProviderError(
+                    f"{asking[0].target.key} can't say what it was paid for before", fault=ProviderFault.TRANSIENT
+                )
+            await asyncio.sleep(pause_s)
+
+    async def _kept(self, target: Target, step_id: UUID, until: float) -> Sequence[KeptAnswer] | None:
+        """``None``: it can't say now.
+
+        Looking up has a breaker of its own: that a list works, or does not, says nothing about answers.
+        """
+        name = f"{target.key}/kept"
+        admission = await self._breaker.admit(name)
+        if not admission.allowed:
+            return None
+        timeout_s = max(0.1, min(LOOK_UP_S, self._ports.call_timeout_s, until - monotonic()))
+        try:
+            kept = await self._ports.models[target.key].kept_of_step(step_id, timeout_s=timeout_s)
+        except ProviderError as error:
+            if error.fault in _PASSES:
+                await self._breaker.failed(name, admission)
+                return None
+            await self._breaker.succeeded(name, admission)
+            await self._booking.alert(AlertKind.PROVIDER_AUTH, name, Severity.WARNING, datetime.now(UTC))
+            return ()
+        except BaseException:
+            await self._breaker.failed(name, admission)
+            raise
+        await self._breaker.succeeded(name, admission)
+        return kept
+
+
+def _read_again(
+    question: Question[R], decision: Decision, candidate: Candidate, kept: KeptAnswer
+) -> Answered[R] | None:
+    try:
+        value = question.read(kept.content)
+    except ProviderError:
+        return None
+    route = route_taken(decision, candidate)
+    return Answered(value, candidate.target, kept.prompt_version, route.experiment, route.arm)
