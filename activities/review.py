@@ -36,32 +36,32 @@ class ReviewActivities:
     async def decide_page(self, request: ReviewedPage) -> PageDrafted:
         """Idempotent; a message that is no draft any more stays as it is, whatever was decided about it."""
         stored = await self._page(request)
-        if request.decision is None:
-            return distribution(stored)
-        decision = request.decision
+        if request.decision is not None:
+            await self._carry_out(request.decision, stored)
+            stored = await self._page(request)
+        await self._observe([message for message in stored if _may_be_new(message, request.decision)])
+        return distribution(stored)
+
+    async def _carry_out(self, decision: Decision, stored: list[Message]) -> None:
         now = datetime.now(UTC)
         review = MessageReview(decided_by=decision.decided_by, decided_at=now, comment=decision.comment)
-        covered = [message for message in stored if decision.covers(message)]
-        for message in covered:
-            await self._observe(message, decision.verdict)
         await self._messages.decide(
-            covered,
+            [message for message in stored if decision.covers(message)],
             decision.verdict.target,
             reason=decision.reason,
             review=None if decision.verdict is Verdict.EXPIRE else review,
             now=now,
         )
-        return distribution(await self._page(request))
 
-    async def _observe(self, message: Message, verdict: Verdict) -> None:
-        observation = satisfaction(message, verdict)
-        if observation is None:
-            return
+    async def _observe(self, messages: list[Message]) -> None:
+        """What people have decided, as it is stored; what was observed before an interruption does not count again."""
+        observations = [found for message in messages if (found := satisfaction(message)) is not None]
         try:
-            await self._experiments.observe(observation)
+            for observation in observations:
+                await self._experiments.observe(observation)
         except HuntazeError:
             # A decision is worth more than what an experiment learns from it.
-            activity.logger.warning("an observation of an experiment is lost")
+            activity.logger.warning("observations of an experiment are lost")
 
     async def _page(self, request: ReviewedPage) -> list[Message]:
         audience = await self._campaigns.audience_page(request.campaign_id, request.account_id, request.page)
@@ -70,3 +70,12 @@ class ReviewActivities:
             for recipient in audience.recipients
         ]
         return list((await self._messages.get_many(request.campaign_id, ids)).values())
+
+
+def _may_be_new(message: Message, decision: Decision | None) -> bool:
+    """Whether what somebody has decided about the message may not have been observed yet.
+
+    An approval that came with an edit is stored by the API; the first to read the page observes it.
+    """
+    by_edit = message.origin is not None and message.origin.edited_by != ""
+    return by_edit or decision is None or not decision.messages or message.message_id in decision.messages

@@ -37,7 +37,7 @@ class DynamoMessages:
         """All of a chunk in one transaction; when some exist already, only the missing ones are written."""
         for chunk in chunks(messages, TRANSACTION_ITEMS):
             try:
-                await self._dynamo.transact([self._put_new(message) for message in chunk])
+                await self._dynamo.transact([message_put(self._dynamo, message) for message in chunk])
             except self._dynamo.client.exceptions.TransactionCanceledException:
                 stored = await self.get_many(chunk[0].campaign_id, [message.message_id for message in chunk])
                 missing = [message for message in chunk if message.message_id not in stored]
@@ -84,11 +84,21 @@ class DynamoMessages:
         review: MessageReview | None,
         now: datetime,
     ) -> None:
-        """Only from ``drafted``: an approval that came first is not taken back by what was decided about a draft."""
+        """Only from ``drafted``: an approval that came first is not taken back by what was decided about a draft.
+
+        A person's decision (``review``) is about the revision in ``drafts``; a draft with another one stays.
+        """
         await self._dynamo.transact_each(
             {
                 message.message_id: [
-                    {"Update": self._from_draft(message, target, _decided(message, target, reason, review, now))}
+                    {
+                        "Update": self._from_draft(
+                            message,
+                            target,
+                            _decided(message, target, reason, review, now),
+                            only_if=None if review is None else {"revision": message.revision},
+                        )
+                    }
                 ]
                 for message in drafts
             }
@@ -257,14 +267,16 @@ class DynamoMessages:
         drafted = [MessageStatus.DRAFTED]
         return message_update(self._dynamo, key, target, changes, sources=drafted, only_if=only_if)
 
-    def _put_new(self, message: Message) -> Item:
-        return {
-            "Put": {
-                "TableName": self._table,
-                "Item": to_item(message, updatedAt=sortable(message.updated_at), **review_place(message)),
-                "ConditionExpression": "attribute_not_exists(messageId)",
-            }
+
+def message_put(dynamo: Dynamo, message: Message) -> Item:
+    """The part of a transaction that stores a message which is not there yet."""
+    return {
+        "Put": {
+            "TableName": dynamo.table("messages"),
+            "Item": to_item(message, updatedAt=sortable(message.updated_at), **review_place(message)),
+            "ConditionExpression": "attribute_not_exists(messageId)",
         }
+    }
 
 
 def _decided(

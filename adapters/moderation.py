@@ -25,8 +25,12 @@ class ProviderModerator:
         self._model = model
         self._breaker = breaker
 
+    @property
+    def asks(self) -> bool:
+        return self._model is not None
+
     async def opinions(self, texts: Sequence[str]) -> Sequence[ModerationAnswer | None]:
-        """One for each text; ``None`` where there is none."""
+        """One for each text; ``None`` where nobody answered."""
         nobody: list[ModerationAnswer | None] = [None] * len(texts)
         if self._model is None or not texts:
             return nobody

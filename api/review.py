@@ -1,6 +1,7 @@
 """What a person decides about drafts, on its way to the workflow: checked against what waits, then signalled."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from uuid import UUID
 
 import structlog
@@ -38,22 +39,30 @@ _log = structlog.get_logger()
 async def decide(
     record: CampaignRecord, verdict: Verdict, body: ReviewRequest, user_id: str, ports: Ports, engine: Engine
 ) -> None:
-    """Hand a decision to the campaign; raises ``Conflict`` with the fields that are about nothing that waits."""
+    """Hand a decision to the campaign; raises ``Conflict`` with the fields that are about nothing that waits.
+
+    It is about the texts that are stored now: what somebody edits until it is carried out goes on waiting.
+    """
+    decided_at = datetime.now(UTC)
     require_steerable(record)
+    named: Sequence[Message] = ()
     if body.messages:
-        pages = await _pages_of(record, verdict, body.messages, ports)
+        named = await _named(record, verdict, body, ports)
     else:
-        pages = body.pages
         _require_waiting(verdict, body, await engine.progress(record))
     decision = ReviewDecision(
-        pages=pages, messages=body.messages, scope=body.scope, decided_by=user_id, comment=body.comment
+        pages=body.pages or tuple(dict.fromkeys(_page_of(message) for message in named)),
+        messages=body.messages,
+        revisions={message.message_id: message.revision for message in named},
+        scope=body.scope,
+        decided_by=user_id,
+        decided_at=decided_at,
+        comment=body.comment,
     )
     await engine.signal(record, _SIGNALS[verdict], decision)
 
 
-async def edit(
-    record: CampaignRecord, message_id: UUID, body: EditRequest, review: MessageReview, ports: Ports
-) -> Message:
+async def edit(record: CampaignRecord, message_id: UUID, body: EditRequest, user_id: str, ports: Ports) -> Message:
     """Give a draft a new text, if it still is one and nobody else was faster; repeating a successful edit is harmless.
 
     Raises ``NotFound``, ``Conflict`` with what the message is now, and a refusal that names the rules that the new text
@@ -61,7 +70,7 @@ async def edit(
     """
     require_steerable(record)
     message = await _message(record, message_id, ports)
-    if _is_done(message, body, review.decided_by):
+    if _is_done(message, body, user_id):
         return message
     _require_editable(message, body)
     audience = await ports.campaigns.audience_page(record.campaign_id, message.account_id, message.page)
@@ -69,10 +78,12 @@ async def edit(
     report = check(body.text, region=recipient.region)
     require_unblocked(report)
     report = await require_moderated(body.text, report, ports)
+    # The moment right before it is stored: a decision that was made before it is about the text before it.
+    review = MessageReview(decided_by=user_id, decided_at=datetime.now(UTC), comment=body.comment)
     changed = edited(message, body, report, quality_score(body.text, recipient.name), review)
     if not await ports.messages.edit(changed):
         now = await _message(record, message_id, ports)
-        if _is_done(now, body, review.decided_by):
+        if _is_done(now, body, user_id):
             return now
         _require_editable(now, body.model_copy(update={"revision": message.revision}))
         raise Conflict("The draft was changed at this moment; read it again.")
@@ -81,7 +92,7 @@ async def edit(
 
 async def tell_changed(record: CampaignRecord, message: Message, engine: Engine, background: Background) -> None:
     """Let the campaign read the page of a changed message again. What is stored holds whether it hears of it or not."""
-    page = PageKey(account_id=message.account_id, page=message.page)
+    page = _page_of(message)
 
     async def tell() -> None:
         try:
@@ -95,32 +106,34 @@ async def tell_changed(record: CampaignRecord, message: Message, engine: Engine,
         background.repeat(f"page_changed/{record.campaign_id}/{page.account_id}/{page.page}", tell)
 
 
-async def _pages_of(
-    record: CampaignRecord, verdict: Verdict, messages: Iterable[UUID], ports: Ports
-) -> tuple[PageKey, ...]:
-    """The pages of the messages, each once; raises ``Conflict`` for those that the verdict can't be about."""
-    wanted = list(messages)
-    stored = await ports.messages.get_many(record.campaign_id, wanted)
+async def _named(record: CampaignRecord, verdict: Verdict, body: ReviewRequest, ports: Ports) -> tuple[Message, ...]:
+    """The messages of a decision; raises ``Conflict`` for those that the verdict can't be about."""
+    stored = await ports.messages.get_many(record.campaign_id, body.messages)
     wrong = [
         FieldError(field=f"messages[{index}]", message=problem)
-        for index, message_id in enumerate(wanted)
-        if (problem := _undecidable(stored.get(message_id), verdict))
+        for index, message_id in enumerate(body.messages)
+        if (problem := _undecidable(stored.get(message_id), verdict, body.revisions.get(message_id)))
     ]
     if wrong:
         raise Refusal(
             Conflict(f"{len(wrong)} of the messages can't be decided that way now; nothing was decided."), tuple(wrong)
         )
-    pages = {PageKey(account_id=message.account_id, page=message.page): None for message in stored.values()}
-    return tuple(pages)
+    return tuple(stored.values())
 
 
-def _undecidable(message: Message | None, verdict: Verdict) -> str:
+def _page_of(message: Message) -> PageKey:
+    return PageKey(account_id=message.account_id, page=message.page)
+
+
+def _undecidable(message: Message | None, verdict: Verdict, revision: int | None) -> str:
     if message is None:
         return "the campaign has no such message; see its messages"
     if message.status is not MessageStatus.DRAFTED:
         return f"it is no draft that waits: {_told(message)}"
     if verdict is Verdict.APPROVE and not is_approvable(message):
         return "it has no text that may be sent; give it one with PUT …/text, or reject it"
+    if revision is not None and revision != message.revision:
+        return f"{_edited_since(message, revision)} Read it again, then decide about that revision."
     return ""
 
 
@@ -175,14 +188,17 @@ def _require_editable(message: Message, body: EditRequest) -> None:
     if message.status is not MessageStatus.DRAFTED:
         raise Conflict(f"Only a draft that waits for review can be edited; this one is {_told(message)}.")
     if body.revision is not None and body.revision != message.revision:
-        by = message.origin.edited_by if message.origin else ""
         raise Conflict(
-            f"It was edited meanwhile{f' by {by}' if by else ''}: it is at revision {message.revision}, not "
-            f"{body.revision}. Read it again before you replace it.",
+            f"{_edited_since(message, body.revision)} Read it again before you replace it.",
             field="revision",
         )
     if message.revision >= MAX_EDITS:
         raise Conflict(f"It was edited {MAX_EDITS} times already; approve it as it is, or reject it.")
+
+
+def _edited_since(message: Message, revision: int) -> str:
+    by = message.origin.edited_by if message.origin else ""
+    return f"It was edited meanwhile{f' by {by}' if by else ''}: it is at revision {message.revision}, not {revision}."
 
 
 def _told(message: Message) -> str:

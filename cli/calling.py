@@ -24,7 +24,12 @@ Token = Annotated[
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="the API's own answer, for machines")]
 Account = Annotated[str, typer.Argument(metavar="ACCOUNT", help="acct_…")]
+Campaign = Annotated[str, typer.Argument(metavar="CAMPAIGN", help="campaign id or workflow id")]
 Reason = Annotated[str, typer.Option(help="shown to whoever asks later")]
+ReasonOnRecord = Annotated[str, typer.Option("--reason", help="why; kept on record")]
+Reset = Annotated[bool, typer.Option("--reset", help="drop what was set before instead of adding to it")]
+Limit = Annotated[int, typer.Option(min=1, max=100, help="how many at most")]
+Cursor = Annotated[str | None, typer.Option(help="continues an earlier list")]
 
 
 def call(

@@ -6,7 +6,7 @@ from uuid import uuid4
 
 import typer
 
-from cli.calling import Api, AsJson, MessageName, PriorityName, Token, call, show
+from cli.calling import Api, AsJson, Campaign, Cursor, Limit, MessageName, PriorityName, Token, call, show
 from cli.console import Complaint, stdout
 from cli.environment import DIRECTORY, Directory
 
@@ -23,7 +23,6 @@ app = typer.Typer(
 IntentName = Literal["campaign_execution", "message_generation"]
 ComplianceName = Literal["strict", "moderate", "relaxed"]
 
-Campaign = Annotated[str, typer.Argument(metavar="ID", help="campaign id or workflow id")]
 CAMPAIGNS = "/api/v2/campaigns"
 
 
@@ -84,7 +83,7 @@ def start(
 @app.command()
 def status(
     campaign: Annotated[str | None, typer.Argument(metavar="[ID]", help="without one: a list, newest first")] = None,
-    limit: Annotated[int, typer.Option(min=1, max=100, help="of the list")] = 20,
+    limit: Limit = 20,
     api: Api = None,
     token: Token = None,
     directory: Directory = DIRECTORY,
@@ -115,8 +114,8 @@ def messages(
     campaign: Campaign,
     status: Annotated[str | None, typer.Option(help="only these, such as drafted or failed")] = None,
     account: Annotated[str | None, typer.Option(help="only this account's")] = None,
-    limit: Annotated[int, typer.Option(min=1, max=100)] = 50,
-    cursor: Annotated[str | None, typer.Option(help="continues an earlier list")] = None,
+    limit: Limit = 50,
+    cursor: Cursor = None,
     api: Api = None,
     token: Token = None,
     directory: Directory = DIRECTORY,

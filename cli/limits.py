@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 import typer
 
-from cli.calling import Account, Api, AsJson, MessageName, Token, call, show
+from cli.calling import Account, Api, AsJson, Limit, MessageName, ReasonOnRecord, Reset, Token, call, show
 from cli.console import Complaint, stdout
 from cli.environment import DIRECTORY, Directory
 
@@ -44,7 +44,7 @@ def show_limits(
 @app.command("set")
 def set_limits(
     account: Account,
-    reason: Annotated[str, typer.Option(help="why; kept on record")],
+    reason: ReasonOnRecord,
     tier: Annotated[TierName | None, typer.Option(help="how much the platform trusts the account")] = None,
     connected_at: Annotated[str | None, typer.Option(help="since when the account exists, 2026-11-22T00:00Z")] = None,
     account_cap: Annotated[
@@ -53,7 +53,7 @@ def set_limits(
     recipient_cap: Annotated[list[str] | None, typer.Option(help="of each fan, written likewise")] = None,
     type_cap: Annotated[list[str] | None, typer.Option(help="of a kind of message: promotional=50/86400")] = None,
     pacing_ms: Annotated[int | None, typer.Option(min=1, help="least gap between two messages, ms")] = None,
-    reset: Annotated[bool, typer.Option("--reset", help="drop what was set before instead of adding to it")] = False,
+    reset: Reset = False,
     api: Api = None,
     token: Token = None,
     directory: Directory = DIRECTORY,
@@ -82,7 +82,7 @@ def set_limits(
 @app.command()
 def history(
     account: Account,
-    limit: Annotated[int, typer.Option(min=1, max=100)] = 20,
+    limit: Limit = 20,
     api: Api = None,
     token: Token = None,
     directory: Directory = DIRECTORY,

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cli.calling import Account, Api, AsJson, Reason, Token, call, show
+from cli.calling import Account, Api, AsJson, Cursor, Limit, Reason, Token, call, show
 from cli.console import stdout
 from cli.environment import DIRECTORY, Directory
 
@@ -57,8 +57,8 @@ _steering("drain", "Send what waits, take nothing new.")
 @app.command("dead-letters")
 def dead_letters(
     account: Account,
-    limit: Annotated[int, typer.Option(min=1, max=100)] = 50,
-    cursor: Annotated[str | None, typer.Option(help="continues an earlier list")] = None,
+    limit: Limit = 50,
+    cursor: Cursor = None,
     api: Api = None,
     token: Token = None,
     directory: Directory = DIRECTORY,

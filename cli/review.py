@@ -1,11 +1,12 @@
 """``huntaze review``: what waits for a person, and the person's decisions about it, over HTTP."""
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cli.calling import Api, AsJson, Token, call, show
+from cli.calling import Api, AsJson, Campaign, Cursor, Limit, Token, call, show
 from cli.console import Complaint, stdout
 from cli.environment import DIRECTORY, Directory
 
@@ -19,8 +20,13 @@ app = typer.Typer(
 )
 
 CAMPAIGNS = "/api/v2/campaigns"
-Campaign = Annotated[str, typer.Argument(metavar="CAMPAIGN", help="campaign id or workflow id")]
-Message = Annotated[str, typer.Argument(metavar="MESSAGE", help="message id, as list shows it")]
+Message = Annotated[
+    str,
+    typer.Argument(
+        metavar="MESSAGE", help="as list shows it: ID@REVISION, refused if it was edited since; or ID alone"
+    ),
+]
+_MESSAGE = re.compile(r"([^@]+)(?:@(\d{1,9}))?")
 Comment = Annotated[str, typer.Option(help="kept with the decision")]
 
 
@@ -28,8 +34,8 @@ Comment = Annotated[str, typer.Option(help="kept with the decision")]
 def list_drafts(
     campaign: Annotated[str | None, typer.Option(help="only this campaign's")] = None,
     account: Annotated[str | None, typer.Option(help="only this account's")] = None,
-    limit: Annotated[int, typer.Option(min=1, max=100)] = 50,
-    cursor: Annotated[str | None, typer.Option(help="continues an earlier list")] = None,
+    limit: Limit = 50,
+    cursor: Cursor = None,
     api: Api = None,
     token: Token = None,
     directory: Directory = DIRECTORY,
@@ -53,7 +59,8 @@ def show_message(
     as_json: AsJson = False,
 ) -> None:
     """One message: its text, what the rules say, the texts before it, who decided what."""
-    answer = call(lambda client: client.get(f"{CAMPAIGNS}/{campaign}/messages/{message}"), api, token, directory)
+    path = f"{CAMPAIGNS}/{campaign}/messages/{read(message)[0]}"
+    answer = call(lambda client: client.get(path), api, token, directory)
     show(answer, as_json, _show_message)
 
 
@@ -64,7 +71,6 @@ def edit(
     text: Annotated[str | None, typer.Option(help="the new text")] = None,
     file: Annotated[Path | None, typer.Option(help="a file that holds the new text")] = None,
     approve: Annotated[bool, typer.Option("--approve", help="and let it be sent")] = False,
-    revision: Annotated[int | None, typer.Option(min=0, help="refused if it was edited since this one")] = None,
     comment: Comment = "",
     api: Api = None,
     token: Token = None,
@@ -72,13 +78,14 @@ def edit(
     as_json: AsJson = False,
 ) -> None:
     """Give a draft another text; the rules are run on it, and the text before it is kept."""
+    message_id, revision = read(message)
     body = {
         "text": _text_of(text, file),
         "approve": approve,
         "comment": comment,
         **({} if revision is None else {"revision": revision}),
     }
-    path = f"{CAMPAIGNS}/{campaign}/messages/{message}/text"
+    path = f"{CAMPAIGNS}/{campaign}/messages/{message_id}/text"
     show(call(lambda client: client.put(path, body), api, token, directory), as_json, _show_message)
 
 
@@ -87,7 +94,9 @@ def _deciding(verb: str, summary: str) -> None:
 
     def decide(
         campaign: Campaign,
-        message: Annotated[list[str] | None, typer.Option(help="only this draft; may be given again")] = None,
+        message: Annotated[
+            list[str] | None, typer.Option(help="only this draft, as list shows it: ID@REVISION; may be given again")
+        ] = None,
         all_to_come: Annotated[
             bool, typer.Option("--all-to-come", help="also what this campaign drafts from now on")
         ] = False,
@@ -99,13 +108,7 @@ def _deciding(verb: str, summary: str) -> None:
     ) -> None:
         from cli.campaign_view import show_campaign
 
-        if message and all_to_come:
-            raise Complaint("--message and --all-to-come contradict each other", remedy="leave one of them out")
-        body: dict[str, Any] = {"comment": comment}
-        if message:
-            body["messages"] = message
-        if all_to_come:
-            body["scope"] = "campaign"
+        body = decision_of(message or [], all_to_come=all_to_come, comment=comment)
         answer = call(lambda client: client.post(f"{CAMPAIGNS}/{campaign}/{verb}", body), api, token, directory)
         if not as_json:
             print(f"{verb}: accepted; it takes effect in a moment, what follows is the state before it")
@@ -116,6 +119,28 @@ def _deciding(verb: str, summary: str) -> None:
 
 _deciding("approve", "Let the drafts that wait now be sent, or those that are named.")
 _deciding("reject", "Never send the drafts that wait now, or those that are named.")
+
+
+def decision_of(messages: list[str], *, all_to_come: bool, comment: str) -> dict[str, Any]:
+    """The body of a decision: about the revisions that are named, all that waits, or also all that is to come."""
+    if messages and all_to_come:
+        raise Complaint("--message and --all-to-come contradict each other", remedy="leave one of them out")
+    if all_to_come:
+        return {"comment": comment, "scope": "campaign"}
+    named = [read(message) for message in messages]
+    return {
+        "comment": comment,
+        "messages": [message_id for message_id, _ in named],
+        "revisions": {message_id: revision for message_id, revision in named if revision is not None},
+    }
+
+
+def read(message: str) -> tuple[str, int | None]:
+    """The id of a message, and the revision that was read, where it is given."""
+    found = _MESSAGE.fullmatch(message.strip())
+    if found is None:
+        raise Complaint(f"{message!r} names no message", remedy="write ID@REVISION, as huntaze review list shows it")
+    return found[1], None if found[2] is None else int(found[2])
 
 
 def _text_of(text: str | None, file: Path | None) -> str:
@@ -141,7 +166,7 @@ def _show_drafts(page: dict[str, Any]) -> None:
     for draft in page["drafts"]:
         table.add_row(
             draft["campaignId"],
-            draft["messageId"],
+            f"{draft['messageId']}@{draft['revision']}",
             draft["accountId"],
             draft["recipientId"],
             draft["expiresAt"][:16].replace("T", " "),
@@ -188,4 +213,5 @@ def _rules(message: dict[str, Any]) -> str:
     if report is None:
         return "not checked"
     broken = ", ".join(violation["ruleId"] for violation in report["violations"])
-    return f"{report['score']:.2f}{f' {broken}' if broken else ''}"
+    unseen = " not moderated" if report["moderated"] is False else ""
+    return f"{report['score']:.2f}{f' {broken}' if broken else ''}{unseen}"

@@ -183,6 +183,7 @@ class CampaignRecord(Model):
     on_budget: OnBudget = OnBudget.DEGRADE
     languages: tuple[str, ...] = Field(default=(), description="of the audience, the most frequent first")
     brief: str
+    named: tuple[str, ...] = Field(default=(), description="names of recipients that the brief holds")
     text: str = ""
     account_id: AccountId
     lanes: tuple[Lane, ...]
@@ -195,6 +196,8 @@ class CampaignRecord(Model):
     client_version: str = ""
     delivery: DeliveryTerms = DeliveryTerms()
     review_expires_after_hours: int = REVIEW_HOURS
+    routed_by: str = Field(default="", description="the flag that led a legacy client here; empty: it asked us itself")
+    routed_as: IntentType | None = Field(default=None, description="the type that the legacy API's answer names")
 
 
 class CampaignStanding(Model):

@@ -63,6 +63,10 @@ class ComplianceReport(Model):
 
     score: float = Field(ge=0, le=1)
     violations: tuple[Violation, ...] = ()
+    moderated: bool | None = Field(
+        default=None,
+        description="whether the provider's moderation saw the text; false: it gave no answer, null: it was not asked",
+    )
 
     @property
     def blocked(self) -> bool:

@@ -25,6 +25,7 @@ class PageDrafted(Model):
     """How the recipients of a page are distributed, as the message store has it."""
 
     awaiting: int = Field(default=0, ge=0, description="drafts that an approval of the page covers")
+    edited: int = Field(default=0, ge=0, description="those of them whose text somebody has changed")
     unwritten: int = Field(default=0, ge=0, description="drafts that only an edit, a rejection or the expiry can move")
     ready: int = Field(default=0, ge=0, description="approved, not yet handed to the send queue")
     counts: dict[MessageStatus, int] = Field(
@@ -40,6 +41,7 @@ class OpenPage(Model):
     """
 
     awaiting: int = Field(default=0, ge=0)
+    edited: int = Field(default=0, ge=0)
     unwritten: int = Field(default=0, ge=0)
     ready: int = Field(default=0, ge=0)
     counts: dict[MessageStatus, int] = Field(default_factory=dict)
@@ -52,7 +54,14 @@ class OpenPage(Model):
 
     def moved_by(self, decision: Decision) -> bool:
         """Whether a decision about the whole page would move anything."""
-        return bool(self.awaiting or (self.unwritten and decision.verdict is not Verdict.APPROVE))
+        return bool(self.awaiting or self._moves_unwritten(decision))
+
+    def stands_under(self, standing: Decision) -> bool:
+        """Whether a decision about pages to come would move anything: it is not about what was edited since."""
+        return bool(self.awaiting > self.edited or self._moves_unwritten(standing))
+
+    def _moves_unwritten(self, decision: Decision) -> bool:
+        return bool(self.unwritten) and decision.verdict is not Verdict.APPROVE
 
 
 class LaneState(Model):
@@ -154,19 +163,20 @@ class Steering(Model):
 
 def distribution(messages: Iterable[Message]) -> PageDrafted:
     """How the messages of a page are distributed. Those that were submitted are not counted: their batch is."""
-    awaiting = unwritten = ready = 0
+    awaiting = edited = unwritten = ready = 0
     counts: dict[MessageStatus, int] = {}
     for message in messages:
         match message.status:
             case MessageStatus.DRAFTED if is_approvable(message):
                 awaiting += 1
+                edited += message.revision > 0
             case MessageStatus.DRAFTED:
                 unwritten += 1
             case MessageStatus.APPROVED:
                 ready += 1
             case status if status.is_terminal and message.batch is None:
                 counts[status] = counts.get(status, 0) + 1
-    return PageDrafted(awaiting=awaiting, unwritten=unwritten, ready=ready, counts=counts)
+    return PageDrafted(awaiting=awaiting, edited=edited, unwritten=unwritten, ready=ready, counts=counts)
 
 
 def next_action(state: LaneState, steering: Steering, page_size: int) -> Action:
@@ -212,12 +222,12 @@ def next_page_reach(state: LaneState, page_size: int) -> int:
 
 
 def _due(state: LaneState, number: int, page: OpenPage, standing: Decision | None) -> Decision | None:
-    """What is to be carried out on a page now. What a standing approval does not cover waits for a word of its own."""
+    """What is to be carried out on a page now. What a standing decision is not about waits for a word of its own."""
     if not page.waiting:
         return None
     if decisions := state.decisions.get(number):
         return decisions[0]
-    return standing if standing is not None and page.moved_by(standing) else None
+    return standing if standing is not None and page.stands_under(standing) else None
 
 
 def add_counts(left: Counts, right: Counts) -> dict[MessageStatus, int]:

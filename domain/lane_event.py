@@ -169,6 +169,7 @@ def _with_page(state: LaneState, number: int, found: PageDrafted) -> LaneState:
     page = before.model_copy(
         update={
             "awaiting": found.awaiting,
+            "edited": found.edited,
             "unwritten": found.unwritten,
             "ready": found.ready,
             "counts": found.counts,

@@ -13,15 +13,15 @@ _MEANINGLESS = frozenset({"sexual"})
 _BLOCKING = frozenset({"sexual/minors"})
 
 
-def moderated(report: ComplianceReport, answer: ModerationAnswer) -> ComplianceReport:
-    """The report with one violation for each category that matters."""
+def moderated(report: ComplianceReport, answer: ModerationAnswer | None) -> ComplianceReport:
+    """The report with one violation for each category that matters; without an answer it says that there is none."""
+    if answer is None:
+        return report.model_copy(update={"moderated": False})
     found = tuple(_violation(category) for category in answer.categories if category not in _MEANINGLESS)
-    if not found:
-        return report
     violations = (*report.violations, *found)
     blocked = any(violation.severity is Severity.BLOCK for violation in violations)
     score = 0.0 if blocked else max(0.0, report.score - WARNING_PENALTY * len(found))
-    return report.model_copy(update={"violations": violations, "score": score})
+    return report.model_copy(update={"violations": violations, "score": score, "moderated": True})
 
 
 def _violation(category: str) -> Violation:

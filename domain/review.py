@@ -6,7 +6,7 @@ who gave it, when and why.
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 from uuid import UUID
 
 from pydantic import Field, model_validator
@@ -43,11 +43,14 @@ _AUTONOMY = {ComplianceLevel.STRICT: 0, ComplianceLevel.MODERATE: 1, ComplianceL
 
 
 def needs_review(level: ComplianceLevel, report: ComplianceReport) -> bool:
-    """Whether a message that no rule blocks waits for a person."""
+    """Whether a message that no rule blocks waits for a person.
+
+    Where the provider's moderation gave no answer, ``moderate`` has a person look instead; ``relaxed`` does without.
+    """
     if level is ComplianceLevel.STRICT:
         return True
     if level is ComplianceLevel.MODERATE:
-        return report.score < REVIEW_THRESHOLD
+        return report.score < REVIEW_THRESHOLD or report.moderated is False
     return bool(report.violations)
 
 
@@ -119,20 +122,30 @@ _TARGETS = {
 
 
 class Decision(Model):
-    """A verdict with who gave it and why; about the drafts that it names, or all of a page if it names none."""
+    """A verdict with who gave it and why; about the drafts that it names, or all of a page if it names none.
+
+    It is about the texts that were there when it was made: of the drafts in ``revisions`` about that revision, of
+    others about what nobody has edited after ``decided_at``. Without a moment (the clock's) it is about any text.
+    """
 
     verdict: Verdict
     decided_by: str
+    decided_at: datetime | None = None
     comment: str = ""
     messages: tuple[UUID, ...] = ()
+    revisions: dict[UUID, int] = Field(default_factory=dict)
 
     def covers(self, message: Message) -> bool:
         """Whether a message becomes what the verdict says: an approval covers only what could be sent."""
-        return (
-            message.status is MessageStatus.DRAFTED
-            and (not self.messages or message.message_id in self.messages)
-            and (self.verdict is not Verdict.APPROVE or is_approvable(message))
-        )
+        if message.status is not MessageStatus.DRAFTED or (self.messages and message.message_id not in self.messages):
+            return False
+        return self._is_about(message) if is_approvable(message) else self.verdict is not Verdict.APPROVE
+
+    def _is_about(self, message: Message) -> bool:
+        if message.message_id in self.revisions:
+            return message.revision == self.revisions[message.message_id]
+        edited_at = message.origin.edited_at if message.origin is not None else None
+        return edited_at is None or self.decided_at is None or edited_at <= self.decided_at
 
     @property
     def reason(self) -> str:
@@ -140,20 +153,20 @@ class Decision(Model):
         return REVIEW_EXPIRED if self.verdict is Verdict.EXPIRE else self.comment
 
 
-def satisfaction(message: Message, verdict: Verdict) -> ArmObservation | None:
-    """What a person's verdict says about the model that wrote a text, for the experiment that it was part of.
+def satisfaction(message: Message) -> ArmObservation | None:
+    """What a person's decision says about the model that wrote a text, for the experiment that it was part of.
 
-    1: approved as written, 0.5: approved after an edit, 0: rejected. ``None``: no experiment, or nobody's verdict.
+    1: approved as written, 0.5: approved after an edit, 0: rejected. ``None``: no experiment, or nobody has decided.
     """
     origin = message.origin
-    if origin is None or not origin.arm or verdict is Verdict.EXPIRE:
+    if origin is None or not origin.arm or message.review is None:
         return None
     approved = 0.5 if origin.edited_by else 1.0
     return ArmObservation(
         observation_id=f"{message.message_id}/review",
         experiment=origin.experiment,
         arm=origin.arm,
-        values={Metric.SATISFACTION: approved if verdict is Verdict.APPROVE else 0.0},
+        values={Metric.SATISFACTION: 0.0 if message.status is MessageStatus.REJECTED else approved},
     )
 
 
@@ -165,18 +178,32 @@ class ReviewDecision(Model):
     """Approve or reject drafts; sent as a signal by API, Temporal UI or CLI.
 
     ``pages`` empty means every page that waits now; ``messages`` narrows it to these drafts, the rest goes on
-    waiting. ``scope: campaign`` also covers all pages to come, unless messages are named.
+    waiting. ``scope: campaign`` also covers all pages to come, unless messages are named. ``revisions`` and
+    ``decidedAt`` as in ``Decision``; without ``decidedAt`` it is made when the workflow hears of it.
     """
 
     pages: tuple[PageKey, ...] = ()
     messages: tuple[UUID, ...] = ()
+    revisions: dict[UUID, int] = Field(default_factory=dict)
     scope: Literal["pages", "campaign"] = "pages"
     decided_by: str = "temporal-signal"
+    decided_at: datetime | None = None
     comment: str = Field(default="", max_length=500)
 
     def decision(self, verdict: Verdict) -> Decision:
         """What it says about the pages that it is about."""
-        return Decision(verdict=verdict, decided_by=self.decided_by, comment=self.comment, messages=self.messages)
+        return Decision(
+            verdict=verdict,
+            decided_by=self.decided_by,
+            decided_at=self.decided_at,
+            comment=self.comment,
+            messages=self.messages,
+            revisions=self.revisions,
+        )
+
+    def heard_at(self, now: datetime) -> "ReviewDecision":
+        """The same with the moment at which it was made, for which ``now`` has to do where nobody has said it."""
+        return self if self.decided_at is not None else self.model_copy(update={"decided_at": now})
 
     @property
     def stands(self) -> bool:
@@ -189,6 +216,11 @@ class ReviewRequest(Request):
 
     pages: tuple[PageKey, ...] = ()
     messages: tuple[UUID, ...] = Field(default=(), max_length=MAX_NAMED, description="only these drafts")
+    revisions: dict[UUID, Annotated[int, Field(ge=0)]] = Field(
+        default_factory=dict,
+        max_length=MAX_NAMED,
+        description="of messages that are named: the revision that was read; refused when it is another by now",
+    )
     scope: Literal["pages", "campaign"] = "pages"
     comment: str = Field(default="", max_length=500)
 
@@ -196,6 +228,8 @@ class ReviewRequest(Request):
     def _one_way_to_say_which(self) -> Self:
         if self.messages and (self.pages or self.scope == "campaign"):
             raise ValueError("messages: name messages, or pages, or the whole campaign; not several of these")
+        if not self.revisions.keys() <= set(self.messages):
+            raise ValueError("revisions: only of messages that are named in messages")
         return self
 
 

@@ -133,7 +133,8 @@ class CampaignWorkflow:
         reason = (request or ControlRequest()).reason
         self._update(wanted=status, reason=reason if status is not CampaignStatus.RUNNING else "")
 
-    def _decide(self, review: ReviewDecision, verdict: Verdict) -> None:
+    def _decide(self, said: ReviewDecision, verdict: Verdict) -> None:
+        review = said.heard_at(workflow.now())
         self._update(lanes=lane_event.decide(self._state.lanes, review, verdict))
         if review.stands:
             self._update(standing_decision=review.decision(verdict))

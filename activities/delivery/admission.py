@@ -135,6 +135,11 @@ class Admission:
     async def _is_ready(self, message: Message) -> bool:
         """Whether the message may be tried; what an earlier attempt left open is cleared up first."""
         now = datetime.now(UTC)
+        blocking = _blocking(message)
+        if blocking:
+            # Also one that an earlier attempt left open: it is looked for, and never sent again.
+            await self._outcomes.end(message, MessageStatus.SKIPPED, f"compliance_violation:{','.join(blocking)}")
+            return False
         if needs_read_back(message, now):
             early_ms = READ_BACK_AFTER_MS - (now - message.updated_at) / timedelta(milliseconds=1)
             if message.reason == GatewayFault.SERVER_ERROR and early_ms > 0:
@@ -147,20 +152,6 @@ class Admission:
                     message, exhausted(message.reason or GatewayFault.UNKNOWN_OUTCOME, message.failures)
                 )
                 return False
-        report = check(message.text)
-        if message.compliance is not None and message.compliance.blocked:
-            # Found when it was written or edited, perhaps by the provider's moderation, which is not asked again.
-            report = message.compliance
-        if report.blocked and message.status is MessageStatus.QUEUED:
-            rules = ",".join(violation.rule_id for violation in report.violations)
-            await self._ports.messages.transition(
-                message.campaign_id,
-                [message.message_id],
-                MessageStatus.SKIPPED,
-                reason=f"compliance_violation:{rules}",
-            )
-            self._found.settle(message.message_id, MessageStatus.SKIPPED)
-            return False
         return True
 
     async def begin(self, granted: Sequence[Granted]) -> list[Granted]:
@@ -196,3 +187,12 @@ class Admission:
             self._found.settle(message.message_id, stored.status)
         else:
             self._found.defer(message.message_id, 1_000, "changed_meanwhile")
+
+
+def _blocking(message: Message) -> list[str]:
+    """The rules that forbid to send a message, by what they are now; empty when none does."""
+    report = check(message.text)
+    if message.compliance is not None and message.compliance.blocked:
+        # Found when it was written or edited, perhaps by the provider's moderation, which is not asked again.
+        report = message.compliance
+    return [violation.rule_id for violation in report.violations] if report.blocked else []

@@ -1,7 +1,7 @@
 """What became of attempts: stored together, slots given back or confirmed, open ones looked for in the chat."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from time import monotonic
 
 from temporalio import activity
@@ -53,6 +53,20 @@ class Outcomes:
         await self._ports.messages.settle([_outcome(message, MessageStatus.SENT, delivered=delivered)])
         self._found.settle(message.message_id, MessageStatus.SENT)
         return True
+
+    async def end(self, message: Message, status: MessageStatus, reason: str) -> None:
+        """End a message that must not be sent (any more); one that may be on its way is looked for first."""
+        if message.status is MessageStatus.SENDING:
+            if await self.read_back(message):
+                return
+            age = datetime.now(UTC) - message.updated_at
+            if age < timedelta(milliseconds=self._ports.lease_ms):
+                # The last attempt may still arrive: look again when it no longer can.
+                self._found.defer(message.message_id, self._ports.lease_ms, "outcome_open")
+                return
+            await self.unsent(message, reason)
+        await self._ports.messages.transition(message.campaign_id, [message.message_id], status, reason=reason)
+        self._found.settle(message.message_id, status)
 
     async def fail(self, message: Message, reason: str) -> None:
         await self._ports.messages.settle([_outcome(message, MessageStatus.FAILED, reason=reason)])

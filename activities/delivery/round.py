@@ -1,12 +1,13 @@
 """Sending as many messages of an account as its limits admit right now."""
 
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from uuid import UUID
 
 from temporalio import activity
 
 from activities.delivery.findings import Findings
+from activities.delivery.outcomes import Outcomes
 from activities.delivery.ports import DeliveryPorts
 from activities.delivery.sender import Sender
 from activities.failure import heartbeating, translated
@@ -59,29 +60,17 @@ class DeliveryActivities:
         if message.status.is_terminal:
             found.settle(message.message_id, message.status)
         elif status not in {CampaignStatus.RUNNING, CampaignStatus.PAUSED, CampaignStatus.PLANNING}:
-            await self._end(message, MessageStatus.CANCELLED, "campaign_cancelled", found)
+            await self._outcomes(message, found).end(message, MessageStatus.CANCELLED, "campaign_cancelled")
         elif is_expired(message, datetime.now(UTC)):
-            await self._end(message, MessageStatus.SKIPPED, "expired", found)
+            await self._outcomes(message, found).end(message, MessageStatus.SKIPPED, "expired")
         elif status is not CampaignStatus.RUNNING:
             found.paused.add(message.campaign_id)
         else:
             return False
         return True
 
-    async def _end(self, message: Message, status: MessageStatus, reason: str, found: Findings) -> None:
-        """End a message that was not sent; one that may be on its way is read back first."""
-        if message.status is MessageStatus.SENDING:
-            outcomes = Sender(self._ports, message.account_id, found).outcomes
-            if await outcomes.read_back(message):
-                return
-            age = datetime.now(UTC) - message.updated_at
-            if age < timedelta(milliseconds=self._ports.lease_ms):
-                # The last attempt may still arrive: look again when it no longer can.
-                found.defer(message.message_id, self._ports.lease_ms, "outcome_open")
-                return
-            await outcomes.unsent(message, reason)
-        await self._ports.messages.transition(message.campaign_id, [message.message_id], status, reason=reason)
-        found.settle(message.message_id, status)
+    def _outcomes(self, message: Message, found: Findings) -> Outcomes:
+        return Sender(self._ports, message.account_id, found).outcomes
 
     async def _stored(self, candidates: Sequence[Candidate]) -> dict[UUID, Message]:
         stored: dict[UUID, Message] = {}

@@ -10,7 +10,16 @@ from pydantic import Field
 from adapters.bootstrap import Ports
 from api.body import JsonBody
 from api.dependencies import Caller, OwnAccount, PortsNow, QueuesNow
-from api.direct import MESSAGES, Draft, compose, enqueue, require_accepting, require_compliant, store
+from api.direct import (
+    MESSAGES,
+    Draft,
+    compose,
+    enqueue,
+    require_accepting,
+    require_compliant,
+    require_moderated,
+    store,
+)
 from api.examples import DEAD_LETTER_DISCARD, DEAD_LETTER_RETRY
 from api.handover import require_room
 from api.openapi import body as documented
@@ -90,7 +99,10 @@ async def retry(
     queues: QueuesNow,
     body: Annotated[RetryBody, Depends(JsonBody(RetryBody, optional=True))],
 ) -> Retried:
-    """As a single message with the same text and recipient. Repeating this is harmless: it is the same message."""
+    """As a single message with the same text and recipient, which the rules and the moderation look at once more.
+
+    Repeating this is harmless: it is the same message.
+    """
     retry_id = str(uuid5(_RETRIES, str(message_id)))
     retried = Retried(dead_letter_id=message_id, message_id=retry_id, status_url=f"{MESSAGES}/{retry_id}")
     letter = await ports.messages.dead_letter(account_id, message_id)
@@ -154,7 +166,7 @@ async def _again(letter: Message, retry_id: str, caller: Principal, ports: Ports
         message_type=letter.message_type,
         priority=original.priority if original is not None else Priority.MEDIUM,
         origin=origin.model_copy(update={"approved_by": caller.user_id}),
-        report=require_compliant(letter.text),
+        report=await require_moderated(letter.text, require_compliant(letter.text), ports),
         fingerprint=str(letter.message_id),
         now=datetime.now(UTC),
     )

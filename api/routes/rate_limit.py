@@ -1,10 +1,9 @@
 """An account's limits: the dry run, the change, and who changed what."""
 
-import re
 from datetime import UTC, datetime
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Header, Query, Response
+from fastapi import APIRouter, Depends, Query, Response
 from pydantic import Field
 
 from api.body import JsonBody
@@ -13,17 +12,11 @@ from api.examples import LIMITS
 from api.openapi import body as documented
 from api.openapi import problems
 from api.quota import RateLimitView, quota, rate_limit_view
-from api.refusals import MalformedRequest, PreconditionFailed
-from domain.errors import Conflict
+from api.revision import IfMatch, etag, replace
 from domain.model import Model, RecipientId, Request
 from domain.rate_limit import AccountLimits, AccountLimitsRequest, MessageType
 
 router = APIRouter(prefix="/api/v2/rate-limits", tags=["limits"])
-
-ATTEMPTS = 5
-"""How often a change is tried again when somebody else was faster."""
-
-_REVISION = re.compile(r'^(?:W/)?"?(\d{1,9})"?$')
 
 
 class LimitsBody(AccountLimitsRequest):
@@ -63,7 +56,7 @@ async def dry_run(
     now = datetime.now(UTC)
     control = await ports.accounts.control(account_id)
     asked = await quota(ports, settings.limit_policy, account_id, query.message_type, query.recipient_id, now)
-    response.headers.update({**asked.headers(), "ETag": f'"{asked.limits.revision}"'})
+    response.headers.update({**asked.headers(), "ETag": etag(asked.limits)})
     return rate_limit_view(asked, control, query.message_type, query.recipient_id, now)
 
 
@@ -80,17 +73,11 @@ async def change(
     queues: QueuesNow,
     body: Annotated[LimitsBody, Depends(JsonBody(LimitsBody))],
     response: Response,
-    if_match: Annotated[str | None, Header(description="the revision that the change is based on")] = None,
+    if_match: IfMatch = None,
 ) -> AccountLimits:
     """Staff only. In force from the next grant on; what is left out or null follows the installation's limits."""
-    expected = _revision(if_match)
-    for _ in range(ATTEMPTS):
-        present = await ports.accounts.limits(account_id)
-        if expected is not None and present.revision != expected:
-            raise PreconditionFailed(
-                f"The limits are at revision {present.revision} by now; read them, and send that as If-Match.",
-                field="If-Match",
-            )
+
+    async def write(present: AccountLimits) -> AccountLimits | None:
         changed = AccountLimits(
             **body.model_dump(by_alias=False),
             account_id=account_id,
@@ -98,23 +85,15 @@ async def change(
             changed_by=caller.user_id,
             changed_at=datetime.now(UTC),
         )
-        if await ports.accounts.put_limits(changed):
-            await queues.wake(account_id)
-            response.headers["ETag"] = f'"{changed.revision}"'
-            return changed
-    raise Conflict("Others change these limits at this moment; read them and try again.")
+        return changed if await ports.accounts.put_limits(changed) else None
+
+    changed = await replace("limits", if_match, lambda: ports.accounts.limits(account_id), write)
+    await queues.wake(account_id)
+    response.headers["ETag"] = etag(changed)
+    return changed
 
 
 @router.get("/{accountId}/history", summary="Who changed the limits, and why", responses=problems(401, 403, 422))
 async def history(account_id: OwnAccount, query: Annotated[HistoryQuery, Query()], ports: PortsNow) -> LimitsHistory:
     """Every change with its author, time and reason."""
     return LimitsHistory(history=tuple(await ports.accounts.limits_history(account_id, limit=query.limit)))
-
-
-def _revision(if_match: str | None) -> int | None:
-    if if_match is None or if_match.strip() == "*":
-        return None
-    found = _REVISION.match(if_match.strip())
-    if found is None:
-        raise MalformedRequest('If-Match must be a revision such as "3".', field="If-Match")
-    return int(found[1])

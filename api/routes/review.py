@@ -24,7 +24,7 @@ from domain import model
 from domain.access import Principal
 from domain.campaign import CampaignRecord
 from domain.compliance import ComplianceReport
-from domain.delivery import Message, MessageOrigin, MessageReview
+from domain.delivery import Message, MessageOrigin
 from domain.errors import DependencyUnavailable, Forbidden, HuntazeError, NotFound
 from domain.model import AccountId, Model, RecipientId
 from domain.ports import ReviewFilter, WaitingDraft
@@ -166,7 +166,9 @@ async def approve(
 ) -> CampaignView:
     """Without a body: every page that waits now.
 
-    A draft without a text, or with one that a rule blocks, goes on waiting: edit it or reject it.
+    A draft without a text, or with one that a rule blocks, goes on waiting: edit it or reject it. So does one that
+    somebody edits before this is carried out. `revisions`, if given, are those that you read: 409 when a message has
+    been edited since.
     """
     await decide(record, Verdict.APPROVE, body, caller.user_id, ports, engine)
     return await view(record, ports, engine)
@@ -220,8 +222,7 @@ async def edit_text(
     The text before it stays in `earlier`. `approve` lets it be sent as well. `revision`, if given, is the one that you
     read: 409 when somebody has edited since.
     """
-    review = MessageReview(decided_by=caller.user_id, decided_at=datetime.now(UTC), comment=body.comment)
-    changed = await edit(record, message_id, body, review, ports)
+    changed = await edit(record, message_id, body, caller.user_id, ports)
     await tell_changed(record, changed, engine, background)
     return changed
 

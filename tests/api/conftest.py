@@ -25,7 +25,9 @@ async def served(app: FastAPI) -> AsyncIterator[str]:
     """The application behind a real server; yields its URL."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
-        server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=1))
+        server = uvicorn.Server(
+            uvicorn.Config(app, log_config=None, access_log=False, server_header=False, timeout_graceful_shutdown=1)
+        )
         # Signals belong to pytest.
         task = asyncio.create_task(server._serve([listener]))
         while not server.started:

@@ -35,7 +35,7 @@ class TestBodyLimit:
 
 
 class TestHeaders:
-    @pytest.mark.parametrize("path", ["/api/v2/campaigns/costs", "/api/v2/nothing"])
+    @pytest.mark.parametrize("path", ["/api/v2/campaigns/costs", "/api/v2/nothing", "/api/admin/audit", "/ofrep/v1"])
     async def test_private_answers_are_not_stored(self, offline: httpx.AsyncClient, path: str) -> None:
         answer = await offline.get(path)
         assert answer.headers["cache-control"] == "no-store"

@@ -8,7 +8,10 @@ import pytest
 
 from api import examples
 from api.direct import DirectMessageRequest
+from api.middleware import PRIVATE
 from api.routes.dead_letter import DiscardBody, RetryBody
+from api.routes.flag import FlagBody
+from api.routes.ofrep import EvaluationRequest
 from api.routes.queue import AccountControlBody
 from api.routes.rate_limit import LimitsBody
 from domain.campaign import WorkflowIntent
@@ -52,7 +55,24 @@ EXPECTED = {
     ("get", "/api/v2/budgets/{subject}"),
     ("put", "/api/v2/budgets/{subject}"),
     ("get", "/api/v2/budgets/{subject}/history"),
+    ("get", "/api/v2/user-budgets"),
+    ("put", "/api/v2/user-budgets"),
+    ("get", "/api/v2/user-budgets/history"),
     ("get", "/api/v2/alerts"),
+    ("get", "/api/admin/feature-flags"),
+    ("get", "/api/admin/feature-flags/{name}"),
+    ("put", "/api/admin/feature-flags/{name}"),
+    ("get", "/api/admin/feature-flags/{name}/history"),
+    ("get", "/api/admin/feature-flags/{name}/evaluate"),
+    ("get", "/api/admin/rollouts"),
+    ("post", "/api/admin/rollouts"),
+    ("get", "/api/admin/rollouts/{flag}"),
+    *(("post", f"/api/admin/rollouts/{{flag}}/{name}") for name in ("pause", "resume", "promote", "rollback")),
+    ("get", "/api/admin/audit"),
+    ("get", "/api/admin/legacy"),
+    ("get", "/api/admin/shadow"),
+    ("post", "/ofrep/v1/evaluate/flags"),
+    ("post", "/ofrep/v1/evaluate/flags/{key}"),
     ("post", "/api/v2/webhooks/onlyfans"),
     ("get", "/api/health/hybrid-orchestrator"),
     ("get", "/api/health/hybrid-orchestrator/live"),
@@ -100,7 +120,7 @@ def test_private_endpoints_need_a_token_and_say_how_they_refuse(description: dic
             # Signed instead.
             assert "security" not in operation
             assert "application/problem+json" in operation["responses"]["401"]["content"]
-        elif path.startswith("/api/v2"):
+        elif path.startswith(PRIVATE):
             assert operation["security"] == [{"HTTPBearer": []}]
             assert "application/problem+json" in operation["responses"]["401"]["content"]
         else:
@@ -130,6 +150,8 @@ def test_names_are_the_clients(description: dict[str, Any]) -> None:
         (AccountControlBody, examples.ACCOUNT_CONTROL),
         (RetryBody, examples.DEAD_LETTER_RETRY),
         (DiscardBody, examples.DEAD_LETTER_DISCARD),
+        (FlagBody, examples.FLAG),
+        (EvaluationRequest, examples.EVALUATION),
         (WebhookEvent, examples.WEBHOOK),
     ],
 )

@@ -33,9 +33,10 @@ async def dead_letter(api: httpx.AsyncClient, caller: Headers, account: str) -> 
     return dict(letter)
 
 
-async def unknown_outcome(ports: Ports, account: str) -> Message:
+async def unknown_outcome(ports: Ports, account: str, **changes: Any) -> Message:
     """A message that was given up without knowing whether it arrived."""
-    letter = a_message(str(uuid4()), account_id=account, status=MessageStatus.QUEUED, message_type=MessageType.CUSTOM)
+    fields: dict[str, Any] = {"account_id": account, "message_type": MessageType.CUSTOM, **changes}
+    letter = a_message(str(uuid4()), status=MessageStatus.QUEUED, **fields)
     await ports.messages.create_many([letter])
     slot = Slot(lease_id=str(uuid4()), account_id=account, message_type=MessageType.CUSTOM, counts_at_us=1)
     attempt, now = Attempt(message=letter, slot=slot), datetime.now(UTC)
@@ -146,6 +147,23 @@ class TestDeadLetters:
         [left] = (await api.get(f"{queue_of(account)}/dead-letters", headers=caller)).json()["messages"]
         assert left["messageId"] == retried
         assert (await api.get(url, headers=caller)).status_code == 404
+
+    @pytest.mark.parametrize(
+        ("text", "rule"),
+        [
+            ("Pay me on PayPal, Maya.", "off-platform-payment"),
+            ("My minor in college was art, Maya.", "moderation-sexual-minors"),
+        ],
+    )
+    async def test_what_is_blocked_by_now_is_not_sent_again(
+        self, api: httpx.AsyncClient, caller: Headers, account: str, ports: Ports, text: str, rule: str
+    ) -> None:
+        letter = await unknown_outcome(ports, account, text=text)
+        url = f"{queue_of(account)}/dead-letters/{letter.message_id}"
+        refused = await api.post(f"{url}/retry", json={"force": True}, headers=caller)
+        assert (refused.status_code, refused.json()["errorType"]) == (422, "compliance_violation")
+        assert rule in refused.json()["errors"][0]["message"]
+        assert (await api.get(url, headers=caller)).json()["text"] == text
 
     async def test_a_discarded_one_is_off_the_list(self, api: httpx.AsyncClient, caller: Headers, account: str) -> None:
         letter = await dead_letter(api, caller, account)

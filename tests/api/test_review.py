@@ -121,6 +121,29 @@ class TestMessages:
         assert approved["origin"]["approvedBy"] == owner
         assert approved["origin"]["approvedAt"]
 
+    async def test_a_revision_that_is_not_the_present_one_is_409_with_what_to_do(
+        self, api: httpx.AsyncClient, caller: Headers, staff: Headers, intent: Intent
+    ) -> None:
+        accepted = await start(api, caller, intent(audience=1))
+        url = f"{CAMPAIGNS}/{accepted['campaignId']}"
+        await progress_when(api, caller, accepted["statusUrl"], awaitingReview=1)
+        (draft,) = await drafts(api, caller)
+        read: dict[str, Any] = {
+            "messages": [draft["messageId"]],
+            "revisions": {draft["messageId"]: draft["revision"]},
+        }
+        edit = await api.put(f"{url}/messages/{draft['messageId']}/text", json={"text": "Hello Maya."}, headers=staff)
+        assert edit.json()["revision"] == 1
+        for verb in ("approve", "reject"):
+            refused = await api.post(f"{url}/{verb}", json=read, headers=caller)
+            assert refused.status_code == 409
+            (error,) = refused.json()["errors"]
+            assert error["field"] == "messages[0]"
+            assert "by staff: it is at revision 1, not 0. Read it again" in error["message"]
+        read["revisions"][draft["messageId"]] = 1
+        assert (await api.post(f"{url}/approve", json=read, headers=caller)).status_code == 202
+        assert (await until_done(api, caller, f"{url}/events"))[-1][1]["outcomes"] == {"sent": 1}
+
     async def test_messages_and_pages_in_one_decision_are_refused(
         self, api: httpx.AsyncClient, caller: Headers, intent: Intent
     ) -> None:

@@ -2,7 +2,8 @@
 
 import pytest
 
-from cli.budget import dollars_of, set_caps
+from api.routes.budget import ChangeView
+from cli.budget import address, dollars_of, set_caps
 from cli.console import Complaint
 from domain.budget import BudgetChange, BudgetSettings
 
@@ -29,4 +30,10 @@ def test_what_was_set_is_kept_and_defaults_are_not_made_settings() -> None:
             "setFields": ["user_day", "user_month"],
         }
     )
-    assert set_caps(stored.model_dump(mode="json")) == {"userDay": "5", "userMonth": None}
+    assert set_caps(ChangeView.of(stored).model_dump(mode="json")) == {"userDay": "5", "userMonth": None}
+
+
+def test_a_user_may_be_called_anything() -> None:
+    assert address("global", is_user=False) == ("/api/v2/budgets/global", {})
+    assert address("global", is_user=True) == ("/api/v2/user-budgets", {"user": "global"})
+    assert address("team/luna", is_user=False) == ("/api/v2/user-budgets", {"user": "team/luna"})

@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 from cli.doctor import nothing_runs
@@ -52,7 +51,6 @@ class TestDoctor:
         assert "huntaze up" in first
 
     def test_with_nothing_running(self, tmp_path: Path) -> None:
-        started = time.monotonic()
         found = subprocess.run(
             [Path(sys.executable).with_name("huntaze"), "doctor", "--json"],
             cwd=tmp_path,
@@ -63,7 +61,6 @@ class TestDoctor:
             check=False,
         )
         assert found.returncode == 1, found.stderr
-        assert time.monotonic() - started < 15
         parts = {finding["part"]: finding for finding in json.loads(found.stdout)}
         failed = {name for name, finding in parts.items() if finding["state"] == "failed"}
         assert failed == {

@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from cli.main import app
-from cli.review import _show_drafts, _show_message
+from cli.review import _show_drafts, _show_message, decision_of
 from domain.compliance import check
 from domain.delivery import MessageReview
 from domain.review import EditRequest, edited
@@ -27,6 +27,8 @@ class TestRefusals:
             ("edit", "c", "m", "--text", "a", "--file", "b"),
             ("edit", "c", "m", "--file", "no-such-file"),
             ("approve", "c", "--message", "m", "--all-to-come"),
+            ("approve", "c", "--message", "m@"),
+            ("show", "c", "m@one"),
         ],
     )
     def test_what_can_not_be_meant_is_said_before_anything_is_asked(self, words: tuple[str, ...]) -> None:
@@ -50,6 +52,11 @@ class TestViews:
         for part in ("approved", "revision 1", "[b]Maya[/b]", "Old words.", "luna", "shorter", "pressure"):
             assert part in shown
 
+    def test_what_moderation_did_not_see_is_told(self, capsys: pytest.CaptureFixture[str]) -> None:
+        message = self.message()
+        _show_message({**message, "compliance": {**message["compliance"], "moderated": False}})
+        assert "not moderated" in capsys.readouterr().out
+
     def test_a_draft_without_a_text_says_why(self, capsys: pytest.CaptureFixture[str]) -> None:
         draft = {**self.message(), "text": "", "reason": "manual_review:budget", "expiresAt": "2026-11-22T05:00:00Z"}
         _show_drafts({"drafts": [draft], "nextCursor": "next"})
@@ -60,6 +67,27 @@ class TestViews:
     def test_nothing_is_said_to_be_nothing(self, capsys: pytest.CaptureFixture[str]) -> None:
         _show_drafts({"drafts": [], "nextCursor": None})
         assert "nothing waits" in capsys.readouterr().out
+
+
+class TestDecisions:
+    @pytest.mark.parametrize(
+        ("messages", "all_to_come", "body"),
+        [
+            ([], False, {"messages": [], "revisions": {}}),
+            ([], True, {"scope": "campaign"}),
+            (["a@1", "b"], False, {"messages": ["a", "b"], "revisions": {"a": 1}}),
+        ],
+    )
+    def test_they_say_which_revision_was_read(
+        self, messages: list[str], all_to_come: bool, body: dict[str, Any]
+    ) -> None:
+        assert decision_of(messages, all_to_come=all_to_come, comment="fine") == {"comment": "fine", **body}
+
+    def test_the_list_shows_messages_as_decisions_take_them(self, capsys: pytest.CaptureFixture[str]) -> None:
+        edited = a_message("campaign-1", revision=3)
+        draft = {**json.loads(edited.model_dump_json()), "messageId": "m-1", "expiresAt": "2026-11-22T05:00:00Z"}
+        _show_drafts({"drafts": [draft], "nextCursor": None})
+        assert "m-1@3" in capsys.readouterr().out
 
 
 def test_a_text_may_come_from_a_file(tmp_path: Path) -> None:

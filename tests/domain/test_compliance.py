@@ -118,6 +118,7 @@ class TestCheck:
         stored = {
             "score": 0.75,
             "violations": [{"ruleId": "shouting", "clause": "spam", "severity": "warn", "remedy": "Quiet, please."}],
+            "moderated": False,
         }
         assert ComplianceReport.model_validate(stored).model_dump(mode="json") == stored
         assert check("so happy!!!").model_dump(mode="json")["violations"][0].keys() == stored["violations"][0].keys()  # type: ignore[index]

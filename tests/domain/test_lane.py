@@ -169,6 +169,7 @@ class LaneMachine(RuleBasedStateMachine):
                 for message in self.page(action.page):
                     if action.decision is not None and action.decision.covers(message):
                         self.put(message, status=action.decision.verdict.target)
+                        self.decided_by_people_as_they_saw_it(message, action.decision)
                 self.result = distribution(self.page(action.page))
             case ActionKind.SUBMIT:
                 for message in self.page(action.page):
@@ -181,6 +182,15 @@ class LaneMachine(RuleBasedStateMachine):
                 self.end_undrafted(S.SENT)
                 ends = (each.status for each in self.store.values() if each.page >= action.page)
                 self.result = dict(Counter(ends))
+
+    def decided_by_people_as_they_saw_it(self, message: Message, decision: Decision) -> None:
+        edits = [each.replaced_at for each in message.earlier]
+        assert decision == EXPIRY or all(decision.decided_at is not None and at <= decision.decided_at for at in edits)
+
+    def said(self, **changes: Any) -> ReviewDecision:
+        """A decision that is made at this moment; whatever happens next does so later."""
+        self.now += timedelta(milliseconds=1)
+        return ReviewDecision(decided_at=self.now, **changes)
 
     def close(self) -> Counts:
         everything = self.steering.cancelled
@@ -329,19 +339,19 @@ class LaneMachine(RuleBasedStateMachine):
     @rule(verdict=st.sampled_from([Verdict.APPROVE, Verdict.REJECT]), page=st.none() | st.integers(0, 4))
     def a_person_decides_about_pages(self, verdict: Verdict, page: int | None) -> None:
         pages = () if page is None else (PageKey(account_id=ACCOUNT, page=page),)
-        self.state = decide({ACCOUNT: self.state}, ReviewDecision(pages=pages), verdict)[ACCOUNT]
+        self.state = decide({ACCOUNT: self.state}, self.said(pages=pages), verdict)[ACCOUNT]
 
     @precondition(lambda self: self.drafts())
     @rule(data=st.data(), verdict=st.sampled_from([Verdict.APPROVE, Verdict.REJECT]), with_page=st.booleans())
     def a_person_decides_about_messages(self, data: st.DataObject, verdict: Verdict, with_page: bool) -> None:
         named = data.draw(st.lists(st.sampled_from(self.drafts()), min_size=1, max_size=3))
         pages = tuple(PageKey(account_id=ACCOUNT, page=message.page) for message in named) if with_page else ()
-        review = ReviewDecision(pages=pages, messages=tuple(message.message_id for message in named))
+        review = self.said(pages=pages, messages=tuple(message.message_id for message in named))
         self.state = decide({ACCOUNT: self.state}, review, verdict)[ACCOUNT]
 
     @rule(verdict=st.sampled_from([Verdict.APPROVE, Verdict.REJECT]))
     def a_person_decides_about_everything_to_come(self, verdict: Verdict) -> None:
-        review = ReviewDecision(scope="campaign")
+        review = self.said(scope="campaign")
         self.state = decide({ACCOUNT: self.state}, review, verdict)[ACCOUNT]
         self.steering = self.steering.model_copy(update={"standing_decision": review.decision(verdict)})
 
@@ -350,7 +360,9 @@ class LaneMachine(RuleBasedStateMachine):
     def a_person_edits_a_draft(self, data: st.DataObject, approve: bool, heard: bool) -> None:
         message = data.draw(st.sampled_from(self.drafts()))
         change = EditRequest(text="Hello again, Maya.", approve=approve)
-        self.put(edited(message, change, ComplianceReport(score=1.0), 1.0, BY_ANA))
+        self.now += timedelta(milliseconds=1)
+        by_ana = MessageReview(decided_by="ana", decided_at=self.now)
+        self.put(edited(message, change, ComplianceReport(score=1.0), 1.0, by_ana))
         if heard:
             self.state = after_change(self.state, message.page)
 
@@ -611,6 +623,17 @@ class TestDistribution:
             a_message("c", "7", status=S.QUEUED, batch=0),
         ]
         assert distribution(made) == PageDrafted(awaiting=1, unwritten=2, ready=1, counts={S.SKIPPED: 1})
+
+    def test_what_was_edited_waits_for_another_word_than_the_one_about_pages_to_come(self) -> None:
+        change = EditRequest(text="Hello again, Maya.")
+        new = edited(a_message("c", "1"), change, ComplianceReport(score=1.0), 1.0, BY_ANA)
+        found = distribution([new])
+        assert found == PageDrafted(awaiting=1, edited=1)
+        lane = after_draft(a_lane(audience=1), 0, found)
+        for standing in (APPROVED, REJECTED):
+            assert next_action(lane, Steering(standing_decision=standing), PAGE_SIZE).kind is ActionKind.WAIT
+        told = decide({ACCOUNT: lane}, ReviewDecision(), Verdict.APPROVE)[ACCOUNT]
+        assert next_action(told, Steering(), PAGE_SIZE).kind is ActionKind.DECIDE
 
 
 class TestDecide:

@@ -1,5 +1,6 @@
 """When a person must look, and how much less an owner may allow."""
 
+from datetime import timedelta
 from uuid import uuid4
 
 import pytest
@@ -8,8 +9,10 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from domain.compliance import ComplianceLevel, ComplianceReport, check
-from domain.delivery import Message, MessageReview, MessageStatus
+from domain.delivery import Message, MessageOrigin, MessageReview, MessageStatus
+from domain.experiment import Metric
 from domain.review import (
+    EXPIRY,
     AutonomyOptIn,
     AutonomyRequest,
     Decision,
@@ -20,6 +23,7 @@ from domain.review import (
     Verdict,
     edited,
     needs_review,
+    satisfaction,
 )
 from tests.domain.builders import NOW, a_message
 
@@ -46,6 +50,9 @@ class TestNeedsReview:
             (RELAXED, CLEAN, False),
             (RELAXED, ONE_WARNING, True),
             (RELAXED, ComplianceReport(score=0.1), False),
+            (MODERATE, ComplianceReport(score=1, moderated=True), False),
+            (MODERATE, ComplianceReport(score=1, moderated=False), True),
+            (RELAXED, ComplianceReport(score=1, moderated=False), False),
         ],
     )
     def test_strict_shows_everything_moderate_low_scores_relaxed_only_violations(
@@ -88,10 +95,66 @@ class TestCovers:
         assert not decision.covers(self.DRAFT)
 
     @pytest.mark.parametrize("verdict", Verdict)
-    @pytest.mark.parametrize("status", set(MessageStatus) - {MessageStatus.DRAFTED})
+    @pytest.mark.parametrize("status", sorted(set(MessageStatus) - {MessageStatus.DRAFTED}))
     def test_only_drafts_are_decided(self, verdict: Verdict, status: MessageStatus) -> None:
         decision = Decision(verdict=verdict, decided_by="luna")
         assert not decision.covers(self.DRAFT.model_copy(update={"status": status}))
+
+
+class TestSeen:
+    """A decision is about the texts that were there when it was made."""
+
+    DRAFT = a_message("c", "1")
+    NEW = edited(DRAFT, EditRequest(text="Hello Maya."), CLEAN, 0.5, MessageReview(decided_by="ana", decided_at=NOW))
+
+    @pytest.mark.parametrize("verdict", [Verdict.APPROVE, Verdict.REJECT])
+    @pytest.mark.parametrize(("seconds", "covered"), [(-1, False), (0, True), (1, True)])
+    def test_what_was_edited_since_goes_on_waiting(self, verdict: Verdict, seconds: int, covered: bool) -> None:
+        decision = Decision(verdict=verdict, decided_by="luna", decided_at=NOW + timedelta(seconds=seconds))
+        assert decision.covers(self.NEW) is covered
+        assert decision.covers(self.DRAFT)
+
+    @pytest.mark.parametrize("verdict", [Verdict.APPROVE, Verdict.REJECT])
+    @pytest.mark.parametrize(("revision", "covered"), [(0, False), (1, True), (2, False)])
+    def test_a_revision_says_it_exactly_whatever_clocks_say(
+        self, verdict: Verdict, revision: int, covered: bool
+    ) -> None:
+        named = {"messages": (self.NEW.message_id,), "revisions": {self.NEW.message_id: revision}}
+        for seconds in (-1, 1):
+            said = ReviewDecision.model_validate({**named, "decidedAt": NOW + timedelta(seconds=seconds)})
+            assert said.decision(verdict).covers(self.NEW) is covered
+
+    def test_the_clock_decides_about_every_text(self) -> None:
+        assert EXPIRY.covers(self.NEW)
+
+    def test_a_signal_without_a_moment_is_made_when_it_is_heard(self) -> None:
+        assert ReviewDecision().heard_at(NOW).decided_at == NOW
+        assert ReviewDecision(decided_at=NOW).heard_at(NOW + timedelta(hours=1)).decided_at == NOW
+
+
+class TestSatisfaction:
+    WROTE = MessageOrigin(provider="openai", model="gpt-4o", prompt_version="write.v1", experiment="models", arm="b")
+    DRAFT = a_message("c", "1", origin=WROTE)
+
+    @pytest.mark.parametrize(
+        ("changes", "value"),
+        [
+            ({"status": MessageStatus.APPROVED}, 1.0),
+            ({"status": MessageStatus.SENT}, 1.0),
+            ({"status": MessageStatus.CANCELLED}, 1.0),
+            ({"status": MessageStatus.REJECTED}, 0.0),
+            ({"status": MessageStatus.APPROVED, "origin": WROTE.model_copy(update={"edited_by": "ana"})}, 0.5),
+        ],
+    )
+    def test_what_a_person_decided_is_told_once_a_message(self, changes: dict[str, object], value: float) -> None:
+        found = satisfaction(self.DRAFT.model_copy(update={"review": BY_LUNA, **changes}))
+        assert found is not None
+        assert (found.experiment, found.arm, found.values) == ("models", "b", {Metric.SATISFACTION: value})
+        assert found.observation_id == f"{self.DRAFT.message_id}/review"
+
+    def test_nobodys_decision_or_no_experiment_tells_nothing(self) -> None:
+        assert satisfaction(self.DRAFT.model_copy(update={"status": MessageStatus.SKIPPED})) is None
+        assert satisfaction(a_message("c", "1", review=BY_LUNA, status=MessageStatus.APPROVED)) is None
 
 
 class TestEdited:
@@ -100,8 +163,8 @@ class TestEdited:
         message = a_message("c", "1")
         written = [message.text, *texts]
         for text in texts:
-            message = edited(message, EditRequest(text=text), check("Hello Maya."), 0.5, BY_LUNA)
-        message = edited(message, EditRequest(text="Bye.", approve=approve), check("Bye."), 0.5, BY_LUNA)
+            message = edited(message, EditRequest(text=text), CLEAN, 0.5, BY_LUNA)
+        message = edited(message, EditRequest(text="Bye.", approve=approve), CLEAN, 0.5, BY_LUNA)
         assert [each.text for each in message.earlier] == written
         assert message.revision == len(written)
         assert message.status is (MessageStatus.APPROVED if approve else MessageStatus.DRAFTED)
@@ -116,6 +179,13 @@ class TestRequests:
         for other in ({"scope": "campaign"}, {"pages": [{"accountId": "acct_a", "page": 0}]}):
             with pytest.raises(ValidationError, match="messages"):
                 ReviewRequest.model_validate(named | other)
+
+    def test_revisions_are_those_of_messages_that_are_named(self) -> None:
+        named, other = str(uuid4()), str(uuid4())
+        assert ReviewRequest.model_validate({"messages": [named], "revisions": {named: 3}}).revisions
+        for messages in ([], [named]):
+            with pytest.raises(ValidationError, match="revisions"):
+                ReviewRequest.model_validate({"messages": messages, "revisions": {other: 0}})
 
     @pytest.mark.parametrize("hours", [0, 721])
     def test_drafts_wait_between_an_hour_and_thirty_days(self, hours: int) -> None:

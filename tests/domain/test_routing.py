@@ -8,12 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from domain.provider import IntentType, PreferredProvider, Provider
+from domain.errors import ProviderFault
+from domain.provider import FallbackReason, IntentType, PreferredProvider, Provider
 from domain.routing import (
+    ROUTES_KEPT,
     Candidate,
     Capability,
     Decision,
     Experiment,
+    PassedOver,
     RouteReason,
     RouteTaken,
     RoutingPolicy,
@@ -43,7 +46,11 @@ targets = st.builds(
     capabilities=st.frozensets(st.sampled_from(Capability)),
     context_tokens=st.integers(1, 1_000),
 )
-routes = st.lists(targets, min_size=1, max_size=5, unique_by=lambda each: each.key).map(tuple)
+routes = (
+    st.lists(targets, min_size=1, max_size=5, unique_by=lambda each: each.key)
+    .filter(lambda chosen: any(Capability.STRUCTURED_OUTPUT in each.capabilities for each in chosen))
+    .map(tuple)
+)
 arms = st.lists(targets, min_size=2, max_size=3).filter(lambda chosen: any(each.weight for each in chosen))
 
 
@@ -64,19 +71,9 @@ def questions(draw: st.DrawFn, policy: RoutingPolicy) -> dict[str, Any]:
         "intent": WRITING,
         "preferred": draw(st.sampled_from(PreferredProvider)),
         "unit": draw(st.text()),
-        "open_breakers": draw(st.frozensets(st.sampled_from([each.key for each in policy.targets]))),
         "needs": draw(st.frozensets(st.sampled_from(Capability), max_size=1)),
-        "tokens": draw(st.integers(0, 1_000)),
+        "too_small": draw(st.frozensets(st.sampled_from([each.key for each in policy.targets]))),
     }
-
-
-def fits(each: Target, question: dict[str, Any]) -> bool:
-    """Whether a target may be asked, said once more."""
-    return (
-        question["needs"] <= each.capabilities
-        and question["tokens"] <= each.context_tokens
-        and each.key not in question["open_breakers"]
-    )
 
 
 def keys(candidates: tuple[Candidate, ...]) -> list[str]:
@@ -90,7 +87,7 @@ class TestDecide:
     ) -> None:
         question = data.draw(questions(policy))
         found = decide(policy, **question)
-        named = Counter(keys((*found.candidates, *found.passed_over)))
+        named = Counter([*keys(found.candidates), *(each.target for each in found.passed_over)])
         assert set(named.values()) == {1}
         expected = {each.key for each in policy.routes[WRITING]}
         arm = {policy.experiments[0].arms[found.arm].key} if found.arm else set()
@@ -100,9 +97,26 @@ class TestDecide:
     def test_only_who_can_is_asked(self, data: st.DataObject, policy: RoutingPolicy) -> None:
         question = data.draw(questions(policy))
         found = decide(policy, **question)
-        assert all(fits(each.target, question) for each in (*found.candidates, *found.cheaper))
-        assert not any(fits(each.target, question) for each in found.passed_over)
-        assert keys(found.cheaper) == [each.key for each in policy.cheaper if fits(each, question)]
+        assert all(question["needs"] <= each.target.capabilities for each in (*found.candidates, *found.cheaper))
+        incapable = {each.target for each in found.passed_over if each.reason is FallbackReason.CAPABILITY}
+        assert not incapable & set(keys(found.candidates))
+        assert keys(found.cheaper) == [
+            each.key
+            for each in policy.cheaper
+            if question["needs"] <= each.capabilities and each.key not in question["too_small"]
+        ]
+
+    @given(data=st.data(), policy=policies())
+    def test_a_small_context_is_passed_over_for_a_larger_one_only(
+        self, data: st.DataObject, policy: RoutingPolicy
+    ) -> None:
+        question = data.draw(questions(policy))
+        found = decide(policy, **question)
+        small = {each.target for each in found.passed_over if each.reason is ProviderFault.CONTEXT_LENGTH}
+        asked = set(keys(found.candidates))
+        assert small <= question["too_small"]
+        # Where it fits nowhere everybody stays, and the question is made shorter.
+        assert not asked & question["too_small"] or (asked <= question["too_small"] and not small)
 
     @given(data=st.data(), policy=policies())
     def test_the_same_question_has_the_same_answer(self, data: st.DataObject, policy: RoutingPolicy) -> None:
@@ -151,22 +165,19 @@ class TestDecide:
     def test_why_somebody_is_passed_over(self) -> None:
         route = (
             target("deaf", capabilities=frozenset()),
-            target("small", context_tokens=10),
-            target("down"),
+            target("small"),
             target("fine"),
         )
         policy = RoutingPolicy(routes=dict.fromkeys(IntentType, route))
-        found = decide(policy, WRITING, unit="1", open_breakers={"openai/down"}, tokens=11)
+        found = decide(policy, WRITING, unit="1", too_small={"openai/small"})
         assert keys(found.candidates) == ["openai/fine"]
-        assert {each.target.model: each.reason for each in found.passed_over} == {
-            "deaf": RouteReason.CAPABILITY,
-            "small": RouteReason.CONTEXT,
-            "down": RouteReason.BREAKER_OPEN,
-        }
-
-    def test_nobody_may_be_left(self) -> None:
-        found = decide(DEFAULT, WRITING, unit="1", open_breakers={each.key for each in DEFAULT.targets})
-        assert (found.candidates, found.cheaper, len(found.passed_over)) == ((), (), 2)
+        assert found.passed_over == (
+            PassedOver(target="openai/deaf", reason=FallbackReason.CAPABILITY),
+            PassedOver(target="openai/small", reason=ProviderFault.CONTEXT_LENGTH),
+        )
+        # What was met on the way comes after what the policy said.
+        down = PassedOver(target="openai/fine", reason=FallbackReason.BREAKER_OPEN)
+        assert route_taken(found, found.candidates[0], (down,)).passed_over == (*found.passed_over, down)
 
     def test_a_preference_for_a_provider_that_the_route_lacks_changes_nothing(self) -> None:
         policy = RoutingPolicy(routes=dict.fromkeys(IntentType, (OPENAI,)))
@@ -204,10 +215,10 @@ class TestExperiment:
     ARMS: ClassVar = {"now": OPENAI.model_copy(update={"weight": 3}), "new": target("gpt-5", weight=1)}
     POLICY = DEFAULT.model_copy(update={"experiments": (Experiment(name="newer", intent=WRITING, arms=ARMS),)})
 
-    @given(unit=st.text(), down=st.frozensets(st.sampled_from(["azure/gpt-4o", "openai/gpt-4o", "openai/gpt-5"])))
-    def test_an_arm_is_kept_whatever_else_changes(self, unit: str, down: frozenset[str]) -> None:
+    @given(unit=st.text(), small=st.frozensets(st.sampled_from(["azure/gpt-4o", "openai/gpt-4o", "openai/gpt-5"])))
+    def test_an_arm_is_kept_whatever_else_changes(self, unit: str, small: frozenset[str]) -> None:
         usual = decide(self.POLICY, WRITING, unit=unit)
-        other = decide(self.POLICY, WRITING, unit=unit, open_breakers=down, tokens=5)
+        other = decide(self.POLICY, WRITING, unit=unit, too_small=small)
         assert (other.experiment, other.arm) == (usual.experiment, usual.arm)
         assert usual.candidates[0] == Candidate(target=self.ARMS[usual.arm], reason=RouteReason.EXPERIMENT)
 
@@ -225,7 +236,7 @@ class TestExperiment:
         unit = next(str(unit) for unit in range(100) if decide(self.POLICY, WRITING, unit=str(unit)).arm == "new")
         healthy = decide(self.POLICY, WRITING, unit=unit)
         assert [route_taken(healthy, each).arm for each in healthy.candidates] == ["new", "", ""]
-        broken = decide(self.POLICY, WRITING, unit=unit, open_breakers={"openai/gpt-5"})
+        broken = decide(self.POLICY, WRITING, unit=unit, too_small={"openai/gpt-5"})
         assert [route_taken(broken, each).arm for each in broken.candidates] == ["", ""]
         assert {route_taken(broken, each).experiment for each in broken.candidates} == {"newer"}
 
@@ -239,6 +250,13 @@ class TestRoutes:
             (RouteReason.POLICY, 4),
             (RouteReason.FALLBACK, 1),
         ]
+
+    def test_a_result_does_not_grow_without_end(self) -> None:
+        one = RouteTaken(intent=WRITING, target="openai/gpt-4o", reason=RouteReason.FALLBACK)
+        others = [PassedOver(target=f"azure/{number}", reason=ProviderFault.TIMEOUT) for number in range(300)]
+        found = add_routes(*(one.model_copy(update={"passed_over": (other,)}) for other in others))
+        assert len(found) == ROUTES_KEPT + 1
+        assert sum(each.answers for each in found) == 300
 
     def test_a_decision_travels(self) -> None:
         found = decide(TestExperiment.POLICY, WRITING, unit="1")
@@ -254,6 +272,7 @@ class TestPolicy:
         ("changes", "wrong"),
         [
             ({"routes": {}}, "needs at least one target"),
+            ({"routes": dict.fromkeys(IntentType, (target("deaf", capabilities=()),))}, "structured_output"),
             ({"routes": dict.fromkeys(IntentType, (OPENAI, AZURE, OPENAI))}, "more than once"),
             ({"experiments": [TestExperiment.POLICY.experiments[0]] * 2}, "more than once"),
             (

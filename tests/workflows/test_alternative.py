@@ -10,8 +10,9 @@ from temporalio.testing import ActivityEnvironment
 from activities.alternative import TakeAlternative
 from domain.alternative import DEADLINE, MASS_MESSAGE, SAVED, AlternativeAction
 from domain.campaign import CampaignRecord, CampaignStatus, mass_message_key
-from domain.delivery import AccountControl, AccountState, MessageStatus
+from domain.delivery import AccountControl, AccountState, Message, MessageOrigin, MessageStatus, message_id
 from domain.progress import WorkflowResult
+from domain.rate_limit import AccountLimits, Cap, recipient_windows
 from tests.workflows.launcher import Launcher, intent, progress_until
 from worker import activities
 from workflows.campaign import CampaignWorkflow
@@ -162,9 +163,78 @@ class TestTheOneCall:
 
     async def test_takes_one_slot_of_the_account(self, launcher: Launcher) -> None:
         record, _ = await self.late(launcher)
+        slots = await launcher.ports.slots.slots(record.lanes[0].account_id, 0)
+        assert [slot.message_type for slot in slots if "account" in slot.subjects] == [record.message_type]
+
+    async def test_counts_for_every_fan_it_reaches_and_leaves_out_those_without_room(self, launcher: Launcher) -> None:
+        record = await launcher.store(intent(8, delivery=delivery(PASSED, **MASS)))
         account = record.lanes[0].account_id
-        [slot] = await launcher.ports.slots.slots(account, 0)
-        assert slot.message_type is record.message_type
+        fans = [
+            each.recipient_id
+            for each in (await launcher.ports.campaigns.audience_page(record.campaign_id, account, 0)).recipients
+        ]
+        limits, limiter = launcher.settings.limit_policy, launcher.ports.limiter
+        windows = {fan: recipient_windows(limits, AccountLimits(account_id=account), fan) for fan in fans}
+        for fan in (fans[0], fans[3]):
+            for _ in range(2):
+                reserved = await limiter.reserve(account, windows[fan], lease_ms=600_000)
+                assert reserved.granted
+        handle = await launcher.start(record)
+        assert (await handle.result()).outcomes == {S.SENT: 6, S.SKIPPED: 2}
+        assert await reasons(launcher, record) == {(S.SENT, MASS_MESSAGE): 6, (S.SKIPPED, "rate_limit:recipient"): 2}
+        [mass] = await mass_messages(launcher)
+        assert {fans[0], fans[3]}.isdisjoint(mass["copies"])
+        assert await nobody_got_two(launcher, record)
+        used = await limiter.usage(account, [window for each in windows.values() for window in each])
+        minute = {each.subject: each.used for each in used.windows if each.seconds == 60}
+        assert minute == {f"recipient:{fan}": 2 if fan in {fans[0], fans[3]} else 1 for fan in fans}
+
+    async def test_nobody_is_left_out_of_a_call_that_may_have_arrived(self, launcher: Launcher) -> None:
+        await launcher.onlyfans.fault("connection_reset", endpoint="mass", count=1, after_accept=True)
+        record = await launcher.store(intent(8, delivery=delivery(PASSED, **MASS)))
+        account = record.lanes[0].account_id
+        # The first call has used up everybody's limit: the second one waits for all of them.
+        one = AccountLimits(account_id=account, recipient=(Cap(limit=1, seconds=60),), revision=1)
+        assert await launcher.ports.accounts.put_limits(one)
+        handle = await launcher.start(record)
+        assert (await handle.result()).outcomes == {S.SENT: 8}
+        assert len(await mass_messages(launcher)) == 1
+        assert await nobody_got_two(launcher, record)
+
+    async def test_nobody_has_room_and_nothing_is_called(self, launcher: Launcher) -> None:
+        record = await launcher.store(intent(8, delivery=delivery(PASSED, **MASS)))
+        account = record.lanes[0].account_id
+        closed = AccountLimits(account_id=account, recipient=(Cap(limit=0, seconds=60),), revision=1)
+        assert await launcher.ports.accounts.put_limits(closed)
+        handle = await launcher.start(record)
+        assert (await handle.result()).outcomes == {S.SKIPPED: 8}
+        assert await mass_messages(launcher) == []
+
+    async def test_goes_on_where_a_process_ended_that_had_stored_some_recipients(self, launcher: Launcher) -> None:
+        record = await launcher.store(intent(8, delivery=delivery(PASSED, **MASS)))
+        account = record.lanes[0].account_id
+        last = (await launcher.ports.campaigns.audience_page(record.campaign_id, account, 1)).recipients[-1]
+        await launcher.ports.messages.create_many(
+            [
+                Message(
+                    message_id=message_id(record.campaign_id, account, last.recipient_id),
+                    campaign_id=record.campaign_id,
+                    account_id=account,
+                    recipient_id=last.recipient_id,
+                    page=1,
+                    message_type=record.message_type,
+                    status=S.SENDING,
+                    text=TEXT,
+                    origin=MessageOrigin(
+                        provider="caller", model="", prompt_version=MASS_MESSAGE, approved_by=record.owner
+                    ),
+                    updated_at=datetime.now(UTC),
+                )
+            ]
+        )
+        handle = await launcher.start(record)
+        assert (await handle.result()).outcomes == {S.SENT: 8}
+        assert await nobody_got_two(launcher, record)
 
     async def test_is_not_made_for_a_paused_campaign_and_made_after_the_resume(self, launcher: Launcher) -> None:
         with launcher.env.auto_time_skipping_disabled():

@@ -26,4 +26,5 @@ def test_every_workflow_has_a_stored_history() -> None:
         "SendQueueWorkflow",
         "GenerationWorkflow",
         "RecallWorkflow",
+        "RolloutWorkflow",
     }

@@ -99,6 +99,10 @@ class TestUnwritten:
         assert await edit(launcher, second, approve=True)
         await handle.signal(CampaignWorkflow.page_changed, PageKey(account_id=first.account_id, page=0))
         with launcher.env.auto_time_skipping_disabled():
+            # What somebody wrote after the approval, and did not approve, is nothing that it was about.
+            await progress_until(handle, lambda seen: (seen.sent, seen.awaiting_review, seen.unwritten) == (1, 2, 1))
+        await handle.signal(CampaignWorkflow.approve, ReviewDecision(messages=(first.message_id,)))
+        with launcher.env.auto_time_skipping_disabled():
             await progress_until(handle, lambda seen: (seen.sent, seen.unwritten) == (2, 1))
         await handle.signal("reject")
         assert (await handle.result()).outcomes == {S.SENT: 2, S.REJECTED: 1}
@@ -129,6 +133,26 @@ class TestEdits:
         seen = await handle.query(CampaignWorkflow.progress)
         assert (seen.sent, seen.awaiting_review) == (1, 3)
         assert (await handle.result()).outcomes == {S.SENT: 1, S.SKIPPED: 3}
+
+    async def test_an_approval_that_was_made_before_them_is_not_about_them(self, live: Launcher) -> None:
+        record, handle = await waiting(live, 3)
+        decided_at = datetime.now(UTC)
+        first, second, *_ = await live.messages(record)
+        assert await edit(live, first)
+        named = ReviewDecision(
+            messages=(first.message_id, second.message_id),
+            revisions={first.message_id: 0, second.message_id: 0},
+            decided_at=decided_at,
+        )
+        await handle.signal(CampaignWorkflow.approve, named)
+        await progress_until(handle, lambda seen: (seen.sent, seen.awaiting_review) == (1, 2))
+        await handle.signal(CampaignWorkflow.approve, ReviewDecision(decided_at=decided_at))
+        await progress_until(handle, lambda seen: (seen.sent, seen.awaiting_review) == (2, 1))
+        # One that is made by now is.
+        await handle.signal("approve")
+        assert (await handle.result()).outcomes == {S.SENT: 3}
+        texts = {each.message_id: each.text for each in await live.messages(record)}
+        assert texts[first.message_id] == "Hello again, the new set is here."
 
 
 class TestExpiry:
