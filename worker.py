@@ -20,14 +20,17 @@ from activities.alternative import AlternativeActivities
 from activities.campaign import CampaignActivities
 from activities.delivery import DeliveryActivities, DeliveryPorts
 from activities.draft import Inspection
+from activities.handover import HandOverWatch
 from activities.ladder import LadderPorts
 from activities.page import GenerationPorts
 from activities.provider import ProviderActivities
 from activities.recall import RecallActivities
 from activities.review import ReviewActivities
+from activities.rollout import RolloutActivities
 from activities.send_queue import SubmissionActivities
 from adapters.bootstrap import Ports, open_ports
 from adapters.logging import configure
+from adapters.metrics import Metrics, serving
 from adapters.settings import Settings
 from adapters.temporal import TemporalSendQueues, connect
 from domain.compliance import prepare
@@ -37,8 +40,16 @@ from workflows.delivery import SendQueueWorkflow
 from workflows.policies import DELIVERY, GENERATION, ORCHESTRATION, TASK_QUEUES
 from workflows.provider import GenerationWorkflow
 from workflows.recall import RecallWorkflow
+from workflows.rollout import RolloutWorkflow
 
-WORKFLOWS = (CampaignWorkflow, SendQueueWorkflow, GenerationWorkflow, RecallWorkflow, CostReconciliationWorkflow)
+WORKFLOWS = (
+    CampaignWorkflow,
+    SendQueueWorkflow,
+    GenerationWorkflow,
+    RecallWorkflow,
+    CostReconciliationWorkflow,
+    RolloutWorkflow,
+)
 
 
 def activities(ports: Ports, client: Client, settings: Settings) -> dict[str, Sequence[Callable[..., Any]]]:
@@ -72,16 +83,23 @@ def activities(ports: Ports, client: Client, settings: Settings) -> dict[str, Se
     delivery = DeliveryActivities(sending)
     alternative = AlternativeActivities(ports.campaigns, sending)
     recall = RecallActivities(ports.campaigns, ports.messages, ports.gateway)
+    rollout = RolloutActivities(ports.flag_store, ports.observations, ports.audit, ports.alerts, ports.campaigns)
     return {
         ORCHESTRATION: (
             campaign.set_status,
             campaign.close_lane,
             campaign.finish,
             campaign.report_imbalance,
+            provider.give_up,
             review.decide_page,
             submission.submit_page,
             submission.resubmit,
             submission.outlook,
+            rollout.begin,
+            rollout.steer,
+            rollout.look,
+            rollout.announce,
+            rollout.routed_campaigns,
         ),
         GENERATION: (provider.plan, provider.draft_page, provider.answer, provider.reconcile),
         DELIVERY: (delivery.deliver, alternative.take, recall.stop, recall.unsend),
@@ -159,11 +177,18 @@ async def main(queues: Sequence[str]) -> None:
     for name in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(name, stop.set)
     async with AsyncExitStack() as stack:
-        ports = await stack.enter_async_context(open_ports(settings))
+        runtime = serving(settings.metrics_address)
+        ports = await stack.enter_async_context(open_ports(settings, Metrics(runtime)))
         await asyncio.to_thread(prepare)
         await asyncio.to_thread(ports.tokens.load)
-        for worker in workers(await connect(metrics_address=settings.metrics_address), ports, settings, queues):
+        client = await connect(runtime=runtime)
+        for worker in workers(client, ports, settings, queues):
             await stack.enter_async_context(worker)
+        if ORCHESTRATION in queues:
+            watch = HandOverWatch(
+                ports.handovers, ports.campaigns, ports.messages, TemporalSendQueues(client, ORCHESTRATION)
+            )
+            stack.callback(asyncio.create_task(watch.run()).cancel)
         log.info("worker.ready", taskQueues=list(queues))
         await stop.wait()
         log.info("worker.draining", timeoutSeconds=settings.drain_timeout_s)

@@ -3,12 +3,14 @@
 One of the recipients stands for all: the delivery of messages delivers to that one, and the only difference is that
 its call goes to everybody. So the one call has a slot, the gate, the idempotency key, retries and read-backs like
 every other message, and the others end as that one ended. No recipient can be taken out meanwhile, because all are
-``sending`` before the call is made: whoever is named in it is who gets it.
+``sending`` before the call is made: whoever is named in it is who gets it. Before, those are left out whose own limits
+are used up (``activities.mass_message``).
 """
 
-from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
+from math import inf
 from typing import NamedTuple
 from uuid import UUID
 
@@ -17,15 +19,15 @@ from temporalio import activity
 
 from activities.delivery import DeliveryActivities, DeliveryPorts
 from activities.failure import heartbeating, translated
+from activities.mass_message import LEFT_OUT, Call, OneCall, Reach, finish, is_left_out, is_open, outcome, reachable
 from domain import rate_limit
 from domain.alternative import AlternativeAction
-from domain.campaign import CampaignRecord, CampaignStatus, mass_message_key
+from domain.campaign import CampaignRecord, CampaignStatus
 from domain.compliance import check
-from domain.delivery import Attempt, Delivered, Message, MessageOrigin, MessageStatus, Outcome, message_id
-from domain.errors import DependencyUnavailable, GatewayError, GatewayFault, NotFound
+from domain.delivery import Delivered, Message, MessageOrigin, MessageStatus, Outcome, message_id
+from domain.errors import DependencyUnavailable, NotFound
 from domain.model import AccountId, Model
-from domain.ports import CampaignStore, GateState, Gateway, MessageStore
-from domain.rate_limit import Slot
+from domain.ports import CampaignStore, GateState
 from domain.send_queue import Candidate, DeliveryReport, DeliveryRound
 
 CLOSED_WAIT_MS = 600_000
@@ -79,19 +81,20 @@ class AlternativeActivities:
             record = await self._campaigns.get(request.campaign_id)
             if record is None:
                 raise NotFound(f"campaign {request.campaign_id} is not in the store")
-            first = await self._first(request, record)
-            if first is None:
+            standing = await self._standing(request, record)
+            if standing is None:
                 end = _end_without_a_call(request.action, record, datetime.now(UTC))
                 waiting = None if end else await self._not_yet(record, gate)
                 if waiting is not None:
                     return waiting
                 await self._create(request, record, end or _End(MessageStatus.SENDING, request.action.message_reason))
-                first = await self._first(request, record)
+                standing = await self._standing(request, record) or []
+            first = _first(standing)
             if first is not None and not first.status.is_terminal:
-                report = await self._deliver(request, record, first)
-                first = await self._first(request, record)
+                waits = await self._call(request, record, gate, standing)
+                first = _first(await self._standing(request, record) or [])
                 if first is not None and not first.status.is_terminal:
-                    return _waiting(report, call_is_open=first.attempts > 0)
+                    return waits or AlternativeTaken(done=False, wait_ms=1)
             if first is not None:
                 await self._follow(request, record, first)
             return AlternativeTaken(done=True, counts=await self._counts(request))
@@ -115,19 +118,48 @@ class AlternativeActivities:
         wait_ms = CLOSED_WAIT_MS if answer.retry_after_ms is None else max(1, answer.retry_after_ms)
         return AlternativeTaken(done=False, wait_ms=wait_ms, reason=f"rate_limit:{answer.binding_layer}")
 
-    async def _deliver(self, request: TakeAlternative, record: CampaignRecord, first: Message) -> DeliveryReport:
-        recipients = [message.recipient_id async for message in self._messages(request, record)]
-        call = _OneCall(self._ports.gateway, self._ports.messages, request.action, first, tuple(recipients))
+    async def _call(
+        self, request: TakeAlternative, record: CampaignRecord, gate: GateState, standing: Sequence[Message]
+    ) -> AlternativeTaken | None:
+        """Call, and tell how long to wait should that not have been the end."""
+        waiting = [message for message in standing if not message.status.is_terminal]
+        reaches_fans = request.action is AlternativeAction.MASS_MESSAGE
+        # Delivery ends what has to end, and sees to it that nothing is sent meanwhile; without slots no call is made.
+        reach = Reach(tuple(waiting), until=-inf if reaches_fans else inf)
+        if reaches_fans and record.status is CampaignStatus.RUNNING and gate.control.state.sends:
+            try:
+                reach = await reachable(self._ports, gate.limits, waiting)
+            except DependencyUnavailable:
+                return AlternativeTaken(done=False, wait_ms=LIMITER_AWAY_WAIT_MS, reason="limiter_unavailable")
+        if reach.left_out and is_open(waiting[0]):
+            await finish(self._ports, reach.leases, Call.NOT_MADE)
+            wait_ms = CLOSED_WAIT_MS if reach.wait_ms is None else max(1, reach.wait_ms)
+            return AlternativeTaken(done=False, wait_ms=wait_ms, reason=LEFT_OUT)
+        await self._leave_out(request.campaign_id, reach)
+        return await self._deliver(request, reach) if reach.reached else None
+
+    async def _leave_out(self, campaign_id: str, reach: Reach) -> None:
+        """Fans without room end here, and everybody else is ``sending``, also after a process that ended in between."""
+        out = [message.message_id for message in reach.left_out]
+        await self._ports.messages.transition(campaign_id, out, MessageStatus.QUEUED)
+        await self._ports.messages.transition(campaign_id, out, MessageStatus.SKIPPED, reason=LEFT_OUT)
+        back = [message.message_id for message in reach.reached[1:] if message.status is MessageStatus.QUEUED]
+        await self._ports.messages.transition(campaign_id, back, MessageStatus.SENDING)
+
+    async def _deliver(self, request: TakeAlternative, reach: Reach) -> AlternativeTaken:
+        first = reach.reached[0]
+        call = OneCall(self._ports, request.action, reach)
         one = Candidate(campaign_id=first.campaign_id, message_id=first.message_id)
         delivery = DeliveryActivities(replace(self._ports, gateway=call))
-        return await delivery.deliver(DeliveryRound(account_id=request.account_id, candidates=(one,)))
+        report = await delivery.deliver(DeliveryRound(account_id=request.account_id, candidates=(one,)))
+        await finish(self._ports, reach.leases, call.state)
+        return _waiting(report, call_is_open=call.state is Call.OPEN or is_open(first))
 
     async def _follow(self, request: TakeAlternative, record: CampaignRecord, first: Message) -> None:
         """Everybody ends as the first one did, page by page; ends that are there already stay."""
         for page in range(request.from_page, request.pages):
-            messages = [
-                message for message in await self._page(request, record, page) if not message.status.is_terminal
-            ]
+            own, _ = await self._page(request, record, page)
+            messages = [message for message in own if not message.status.is_terminal]
             ids = [message.message_id for message in messages]
             if first.status is MessageStatus.SENT:
                 await self._ports.messages.settle([_as_sent(message, first, request.action) for message in messages])
@@ -138,30 +170,33 @@ class AlternativeActivities:
             await self._ports.messages.transition(request.campaign_id, ids, first.status, reason=first.reason)
 
     async def _create(self, request: TakeAlternative, record: CampaignRecord, end: _End) -> None:
-        """From the last recipient to the first: whoever finds the first one finds all."""
-        for page in reversed(range(request.from_page, request.pages)):
+        """Those that are missing: a process that ended in between has stored some."""
+        for page in range(request.from_page, request.pages):
             audience = await self._campaigns.audience_page(request.campaign_id, request.account_id, page)
             rows = [_message(request, record, page, recipient.recipient_id, end) for recipient in audience.recipients]
-            await self._ports.messages.create_many(rows[1:])
-            await self._ports.messages.create_many(rows[:1])
+            await self._ports.messages.create_many(rows)
 
-    async def _first(self, request: TakeAlternative, record: CampaignRecord) -> Message | None:
-        async for message in self._messages(request, record):
-            return message
-        return None
-
-    async def _messages(self, request: TakeAlternative, record: CampaignRecord) -> AsyncIterator[Message]:
+    async def _standing(self, request: TakeAlternative, record: CampaignRecord) -> list[Message] | None:
+        """All of them, in the order of the audience; ``None``: not all of them are stored yet."""
+        standing: list[Message] = []
         for page in range(request.from_page, request.pages):
-            for message in await self._page(request, record, page):
-                yield message
+            messages, complete = await self._page(request, record, page)
+            if not complete:
+                return None
+            standing += messages
+        return standing
 
-    async def _page(self, request: TakeAlternative, record: CampaignRecord, page: int) -> list[Message]:
-        """A page's messages in the order of the audience, but for those that were written for their recipient."""
+    async def _page(self, request: TakeAlternative, record: CampaignRecord, page: int) -> tuple[list[Message], bool]:
+        """A page's messages in the order of the audience, but for those that were written for their recipient.
+
+        And whether every recipient of the page has a message, of whichever kind.
+        """
         audience = await self._campaigns.audience_page(request.campaign_id, request.account_id, page)
         ids = [_id(request, recipient.recipient_id) for recipient in audience.recipients]
         stored = await self._ports.messages.get_many(request.campaign_id, ids)
         origin = _origin(request.action, record)
-        return [stored[key] for key in ids if key in stored and stored[key].origin == origin]
+        own = [stored[key] for key in ids if key in stored and stored[key].origin == origin]
+        return own, len(stored) == len(set(ids))
 
     async def _counts(self, request: TakeAlternative) -> dict[MessageStatus, int]:
         counts: dict[MessageStatus, int] = {}
@@ -171,67 +206,9 @@ class AlternativeActivities:
         return counts
 
 
-@dataclass(frozen=True)
-class _OneCall:
-    """The gateway as delivery sees it: what is sent to the first recipient goes to all of them."""
-
-    gateway: Gateway
-    messages: MessageStore
-    action: AlternativeAction
-    first: Message
-    recipients: Sequence[str]
-
-    async def send(  # the recipient and the key of one message are replaced by those of the call
-        self,
-        *,
-        account_id: str,
-        recipient_id: str,  # noqa: ARG002
-        text: str,
-        key: UUID,  # noqa: ARG002
-        screening: str | None,
-    ) -> Delivered:
-        if check(text).blocked:
-            # The rules may have changed since the recipients were marked: refused as the platform would refuse it.
-            raise GatewayError("our rules forbid the text", fault=GatewayFault.BANNED_WORDS)
-        delivered = await self.send_mass(
-            account_id=account_id,
-            recipient_ids=self.recipients,
-            text=text,
-            key=mass_message_key(self.first.campaign_id, account_id),
-            screening=screening,
-            save_for_later=self.action is AlternativeAction.SAVE_FOR_LATER,
-        )
-        # No message in a chat bears the id of the call, so none can be unsent by it.
-        delivered = delivered.model_copy(update={"cancel_seconds": None})
-        await self.messages.settle([_outcome(self.first, self.action, delivered)])
-        return delivered
-
-    async def unsend(self, *, account_id: str, recipient_id: str, platform_message_id: str) -> None:
-        await self.gateway.unsend(
-            account_id=account_id, recipient_id=recipient_id, platform_message_id=platform_message_id
-        )
-
-    async def send_mass(
-        self,
-        *,
-        account_id: str,
-        recipient_ids: Sequence[str],
-        text: str,
-        key: UUID,
-        screening: str | None,
-        save_for_later: bool,
-    ) -> Delivered:
-        return await self.gateway.send_mass(
-            account_id=account_id,
-            recipient_ids=recipient_ids,
-            text=text,
-            key=key,
-            screening=screening,
-            save_for_later=save_for_later,
-        )
-
-    async def find_sent(self, *, account_id: str, recipient_id: str, text: str, since: datetime) -> Delivered | None:
-        return await self.gateway.find_sent(account_id=account_id, recipient_id=recipient_id, text=text, since=since)
+def _first(standing: Sequence[Message]) -> Message | None:
+    """The recipient who stands for all; ``None``: nobody is in the call."""
+    return next((message for message in standing if not is_left_out(message)), None)
 
 
 def _end_without_a_call(action: AlternativeAction, record: CampaignRecord, now: datetime) -> _End | None:
@@ -289,21 +266,6 @@ def _message(request: TakeAlternative, record: CampaignRecord, page: int, recipi
     )
 
 
-def _outcome(message: Message, action: AlternativeAction, delivered: Delivered) -> Outcome:
-    """The end of a recipient whom the call reached, or for whom the platform keeps it."""
-    saved = action is AlternativeAction.SAVE_FOR_LATER
-    # The slot belongs to the attempt that delivery began; the count of attempts says which one that is.
-    slot = Slot(lease_id="", account_id=message.account_id, message_type=message.message_type, counts_at_us=0)
-    return Outcome(
-        attempt=Attempt(message=message, slot=slot),
-        status=MessageStatus.SKIPPED if saved else MessageStatus.SENT,
-        reason=action.message_reason,
-        delivered=None if saved else delivered,
-        attempts=message.attempts + 1,
-        at=datetime.now(UTC),
-    )
-
-
 def _as_sent(message: Message, first: Message, action: AlternativeAction) -> Outcome:
     delivered = Delivered(platform_message_id=first.platform_message_id or "", created_at=first.sent_at)
-    return _outcome(message, action, delivered)
+    return outcome(message, action, delivered)

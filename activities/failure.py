@@ -16,11 +16,15 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-def application_error(error: HuntazeError) -> ApplicationError:
-    """Our error as Temporal sees it: the class as its type, retryable or not, and when to come back."""
+def application_error(error: HuntazeError, *details: object) -> ApplicationError:
+    """Our error as Temporal sees it: the class as its type, retryable or not, and when to come back.
+
+    ``details`` are for the workflow, and stay in its history.
+    """
     retry_after = error.retry_after_s
     return ApplicationError(
         error.message,
+        *details,
         type=error.error_type,
         non_retryable=not error.retryable,
         next_retry_delay=None if retry_after is None else timedelta(seconds=retry_after),

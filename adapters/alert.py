@@ -7,6 +7,7 @@ from datetime import UTC, date, datetime, timedelta
 import structlog
 
 from adapters.dynamodb import Dynamo, Item, from_item, sortable, to_item, value
+from adapters.metrics import Metrics
 from adapters.tables import EXPIRY
 from domain.alert import Alert, Severity
 
@@ -20,12 +21,13 @@ _log = structlog.get_logger()
 class DynamoAlerts:
     """``domain.ports.Alerts``."""
 
-    def __init__(self, dynamo: Dynamo) -> None:
+    def __init__(self, dynamo: Dynamo, metrics: Metrics | None = None) -> None:
         self._dynamo = dynamo
+        self._metrics = metrics or Metrics()
         self._table = dynamo.table("alerts")
 
     async def raise_alert(self, alert: Alert) -> bool:
-        """An alert that is kept is also one line of the log."""
+        """An alert that is kept is also one line of the log, and counted."""
         first = {
             "Put": {
                 "TableName": self._table,
@@ -36,6 +38,7 @@ class DynamoAlerts:
         }
         if not await self._dynamo.transact_each({alert.alert_id: [first, *self._entries(alert)]}):
             return False
+        self._metrics.raised(alert)
         _log.log(
             _LEVEL[alert.severity],
             "alert",

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from adapters.account import DynamoAccounts
 from adapters.alert import DynamoAlerts
+from adapters.audit import DynamoAudit
 from adapters.breaker import RedisBreaker
 from adapters.budget import RedisBudgets
 from adapters.budget_caps import DynamoBudgets
@@ -14,7 +15,12 @@ from adapters.cost import DynamoCosts
 from adapters.delivery import DynamoMessages
 from adapters.dynamodb import Dynamo, DynamoDependency, open_dynamo
 from adapters.experiment import DynamoExperiments
+from adapters.flag import DynamoFlags, open_flags
+from adapters.handover import DynamoHandOvers
+from adapters.legacy import open_legacy
+from adapters.metrics import Metrics
 from adapters.moderation import ProviderModerator
+from adapters.observation import open_observations
 from adapters.onlyfans import open_gateway
 from adapters.price import ListPrices
 from adapters.prompt import FilePrompts
@@ -24,6 +30,7 @@ from adapters.redis import RedisDependency, open_redis
 from adapters.response_cache import RedisResponseCache
 from adapters.review import DynamoAutonomy
 from adapters.settings import Settings
+from adapters.shadow import DynamoShadow
 from adapters.similarity import RedisSimilarityLog
 from adapters.slot import DynamoSlots
 from adapters.tokens import OfflineTokens
@@ -31,6 +38,7 @@ from adapters.webhook import DynamoInbox
 from domain.ports import (
     AccountStore,
     Alerts,
+    AuditLog,
     AutonomyStore,
     Breaker,
     Budgets,
@@ -40,15 +48,21 @@ from domain.ports import (
     DeliveryGate,
     Dependency,
     Experiments,
+    Flags,
+    FlagStore,
     Gateway,
+    HandOvers,
     Inbox,
     LanguageModel,
+    LegacySystem,
     Limiter,
     MessageStore,
     Moderator,
+    Observations,
     PriceBook,
     Prompts,
     ResponseCache,
+    ShadowStore,
     SimilarityLog,
     SlotLog,
     Tokens,
@@ -62,6 +76,7 @@ class Ports:
 
     campaigns: CampaignStore
     messages: MessageStore
+    handovers: HandOvers
     costs: CostStore
     autonomy: AutonomyStore
     accounts: AccountStore
@@ -83,17 +98,29 @@ class Ports:
     budget_store: BudgetStore
     routing: RoutingPolicy
     experiments: Experiments
+    flags: Flags
+    flag_store: FlagStore
+    audit: AuditLog
+    observations: Observations
+    legacy: LegacySystem
+    shadow: ShadowStore
+    metrics: Metrics
     dependencies: tuple[Dependency, ...]
 
 
 @asynccontextmanager
-async def open_ports(settings: Settings) -> AsyncIterator[Ports]:
-    """Open every connection, and close them all at the end. Nothing is contacted yet."""
+async def open_ports(settings: Settings, metrics: Metrics | None = None) -> AsyncIterator[Ports]:
+    """Open every connection, and close them all at the end. Nothing is contacted yet.
+
+    ``metrics``: the process's own instruments; without them nothing is counted.
+    """
+    metrics = metrics or Metrics()
     async with AsyncExitStack() as stack:
         dynamo = await stack.enter_async_context(open_dynamo(settings))
         redis = await stack.enter_async_context(open_redis(settings))
         gateway = await stack.enter_async_context(open_gateway(settings))
         models = await stack.enter_async_context(open_models(settings))
+        flags = await stack.enter_async_context(open_flags(settings, metrics))
         accounts = DynamoAccounts(dynamo)
         slots = DynamoSlots(dynamo)
         costs = DynamoCosts(dynamo)
@@ -101,12 +128,13 @@ async def open_ports(settings: Settings) -> AsyncIterator[Ports]:
         yield Ports(
             campaigns=DynamoCampaigns(dynamo),
             messages=DynamoMessages(dynamo),
+            handovers=DynamoHandOvers(dynamo),
             costs=costs,
             autonomy=DynamoAutonomy(dynamo),
             accounts=accounts,
             gate=accounts,
             slots=slots,
-            alerts=DynamoAlerts(dynamo),
+            alerts=DynamoAlerts(dynamo, metrics),
             inbox=DynamoInbox(dynamo),
             limiter=RedisLimiter(redis, slots),
             gateway=gateway,
@@ -122,6 +150,13 @@ async def open_ports(settings: Settings) -> AsyncIterator[Ports]:
             budget_store=DynamoBudgets(dynamo, settings.budgets),
             routing=routing_of(settings),
             experiments=DynamoExperiments(dynamo),
+            flags=flags,
+            flag_store=DynamoFlags(dynamo, redis),
+            audit=DynamoAudit(dynamo),
+            observations=await stack.enter_async_context(open_observations(redis, dynamo)),
+            legacy=await stack.enter_async_context(open_legacy(settings)),
+            shadow=DynamoShadow(dynamo),
+            metrics=metrics,
             dependencies=(DynamoDependency(dynamo), RedisDependency(redis), gateway, *_one_of_each_provider(models)),
         )
 

@@ -219,14 +219,18 @@ class DynamoDependency:
 
 
 @asynccontextmanager
-async def open_dynamo(settings: Settings) -> AsyncIterator[Dynamo]:
-    """A client with as many connections as threads, SDK retries in the standard mode."""
-    with ThreadPoolExecutor(max_workers=settings.store_threads, thread_name_prefix="dynamodb") as executor:
+async def open_dynamo(
+    settings: Settings, *, threads: int | None = None, timeout_s: float = 10, attempts: int = 4
+) -> AsyncIterator[Dynamo]:
+    """A client with as many connections as threads (by default ``settings.store_threads``), SDK retries in the standard
+    mode. ``timeout_s``: for one answer; ``attempts``: the first one included."""
+    threads = threads or settings.store_threads
+    with ThreadPoolExecutor(max_workers=threads, thread_name_prefix="dynamodb") as executor:
         config = Config(
-            max_pool_connections=settings.store_threads,
-            connect_timeout=3,
-            read_timeout=10,
-            retries={"mode": "standard", "max_attempts": 3},
+            max_pool_connections=threads,
+            connect_timeout=min(3, timeout_s),
+            read_timeout=timeout_s,
+            retries={"mode": "standard", "total_max_attempts": attempts},
         )
         client = await asyncio.get_running_loop().run_in_executor(
             executor, lambda: boto3.client("dynamodb", config=config)

@@ -5,7 +5,7 @@ The scripts in ``lua/`` say how, docs/decisions/0002-limiter-lease.md why no win
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import count
 from secrets import token_urlsafe
@@ -15,12 +15,13 @@ import structlog
 from redis.asyncio import RedisCluster
 from redis.exceptions import RedisClusterException, RedisError
 
-from adapters.rate_limit_answer import granted, reservation, usage
+from adapters.rate_limit_answer import denied_fans, granted, reservation, usage
 from adapters.rate_limit_call import (
     Argument,
     Call,
     Subject,
     calls,
+    fan_calls,
     hold_key,
     index_key,
     inspection,
@@ -32,7 +33,16 @@ from adapters.rate_limit_call import (
 from adapters.redis import RedisClient, Script
 from domain.errors import DependencyUnavailable
 from domain.ports import SlotLog
-from domain.rate_limit import SYSTEM_SUBJECT, AccountUsage, Lease, Reservation, Window
+from domain.rate_limit import (
+    SYSTEM_SUBJECT,
+    AccountUsage,
+    FanGrants,
+    Lease,
+    Reservation,
+    Slot,
+    Window,
+    recipient_subject,
+)
 
 log = structlog.get_logger(__name__)
 
@@ -60,6 +70,7 @@ class RedisLimiter:
         self._one_slot = not isinstance(redis, RedisCluster) if one_slot is None else one_slot
         self._clock_us = clock_us
         self._reserve = Script(redis, "rate_limit", "rate_limit_reserve", names_process=True)
+        self._reserve_fans = Script(redis, "rate_limit", "rate_limit_reserve_fans", names_process=True)
         self._usage = Script(redis, "rate_limit", "rate_limit_usage", names_process=True)
         self._rebuild = Script(redis, "rate_limit", "rate_limit_rebuild", names_process=True)
         self._intact = Script(redis, "rate_limit", "rate_limit_intact", names_process=True)
@@ -98,6 +109,35 @@ class RedisLimiter:
             if answer.lease is None and granted(verdicts[0]):
                 await self._give_back(_taken(lease_id, account_id, windows))
             return answer
+
+    async def reserve_fans(self, account_id: str, fans: Mapping[str, Sequence[Window]], *, lease_ms: int) -> FanGrants:
+        """A slot for each fan by itself, a hundred at a time; a fan without windows needs none."""
+        limited = {fan: windows for fan, windows in fans.items() if windows}
+        denied: dict[str, int | None] = {}
+        taken: dict[str, tuple[Lease, Slot]] = {}
+        with _reachable():
+            if account_id in self._abandoned:
+                await self._give_back_abandoned(account_id)
+            try:
+                for some, call in fan_calls(account_id, limited):
+                    lease_id = next(self._ids)
+                    # Redis may grant without our getting to know.
+                    taken[lease_id] = _fan_lease(lease_id, account_id, some, 0)
+                    answer = await self._ask(self._reserve_fans, account_id, call, lease_id, lease_ms * 1000)
+                    refused = denied_fans(some, answer)
+                    denied |= refused
+                    reached = [fan for fan in some if fan not in refused]
+                    taken[lease_id] = _fan_lease(lease_id, account_id, reached, answer[2])
+                granted_to = {name: pair for name, pair in taken.items() if pair[0].subjects}
+                await self._slots.keep([slot for _, slot in granted_to.values()])
+                leases = tuple(lease for lease, _ in granted_to.values())
+                if await self.intact(leases) != granted_to.keys():
+                    raise DependencyUnavailable("the limiter has lost its memory; what is left of it is rebuilt")
+            except BaseException:
+                # Nothing was sent: all of it is given back when Redis answers.
+                self._abandoned.setdefault(account_id, []).extend(lease for lease, _ in taken.values())
+                raise
+        return FanGrants(leases=leases, denied=denied)
 
     async def intact(self, leases: Sequence[Lease]) -> frozenset[str]:
         """The ids of leases that have counted in all of their windows since they were granted, and have not run out."""
@@ -202,3 +242,11 @@ def _taken(lease_id: str, account_id: str, windows: Sequence[Window]) -> Lease:
     """A lease of which only its place is known."""
     subjects = tuple(dict.fromkeys(window.subject for window in windows))
     return Lease(lease_id=lease_id, account_id=account_id, subjects=subjects, expires_at_us=0)
+
+
+def _fan_lease(lease_id: str, account_id: str, fans: Sequence[str], expires_at_us: int) -> tuple[Lease, Slot]:
+    """A lease over the logs of fans, and how the message store remembers it."""
+    subjects = tuple(map(recipient_subject, fans))
+    lease = Lease(lease_id=lease_id, account_id=account_id, subjects=subjects, expires_at_us=expires_at_us)
+    slot = Slot(lease_id=lease_id, account_id=account_id, also_for=tuple(fans), counts_at_us=expires_at_us)
+    return lease, slot

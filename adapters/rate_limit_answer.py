@@ -41,6 +41,12 @@ def reservation(account_id: str, verdicts: Sequence[Verdict], lease_id: str | No
     return Reservation(lease=lease, would_grant=True, remaining=remaining, retry_after_ms=0, now_us=now_us)
 
 
+def denied_fans(fans: Sequence[str], answer: Sequence[Any]) -> dict[str, int | None]:
+    """What ``rate_limit_reserve_fans.lua`` answers of fans: who has no slot, and how long (ms) until there is room."""
+    _, now_us, _, *denials = answer
+    return {fans[number - 1]: None if moment == NEVER else _ms(moment - now_us) for number, moment in denials}
+
+
 def _denial(verdicts: Sequence[Verdict], remaining: dict[Layer, int], now_us: int) -> Reservation:
     # Calls to different servers have different clocks: waits compare, moments do not.
     waits = [(_wait_us(answer), call, answer) for call, answer in verdicts if answer[0] != 1]

@@ -6,6 +6,7 @@ Temporal reads its own (``TEMPORAL_ADDRESS``, ``TEMPORAL_NAMESPACE``, ``TEMPORAL
 ``temporalio.envconfig``; AWS reads its own (``AWS_REGION``, ``AWS_ENDPOINT_URL``, credentials) through boto3.
 """
 
+from decimal import Decimal
 from enum import StrEnum
 from typing import Self
 
@@ -15,8 +16,11 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from domain.breaker import BreakerPolicy
 from domain.budget import BudgetCaps
 from domain.cost import PriceOverride
+from domain.flag import Percentage
 from domain.rate_limit import ACCOUNT_CEILING, LimitPolicy
 from domain.routing import RoutingPolicy
+
+_ADDRESS = r"^$|^[\w.:\[\]-]+:\d+$"
 
 
 class Environment(StrEnum):
@@ -50,6 +54,9 @@ class Settings(BaseSettings):
     # API
     api_host: str = "127.0.0.1"
     api_port: int = Field(default=8000, ge=0, le=65_535)
+    api_metrics_address: str = Field(
+        default="", pattern=_ADDRESS, description="where the API serves Prometheus metrics; empty: nowhere"
+    )
     max_audience: int = Field(default=100_000, ge=1, description="recipients in one campaign")
     max_body_bytes: int = Field(default=64 * 1024 * 1024, ge=1024)
     jwt_algorithm: str = Field(default="HS256", pattern="^(HS256|RS256)$")
@@ -113,12 +120,45 @@ class Settings(BaseSettings):
     messages_per_call: int = Field(default=5, ge=1, le=20)
     generation_concurrency: int = Field(default=4, ge=1, le=64, description="provider calls of one page")
 
+    # Flags: for the emergency, over what is stored
+    hybrid_orchestrator_enabled: bool | None = Field(
+        default=None,
+        validation_alias=_named("HYBRID_ORCHESTRATOR_ENABLED"),
+        description="false: the flag hybrid-orchestrator is off for everybody; true: on, but for its deny list",
+    )
+    hybrid_orchestrator_percentage: Percentage | None = Field(
+        default=None,
+        validation_alias=_named("HYBRID_ORCHESTRATOR_PERCENTAGE"),
+        description="0 to 100, instead of the percentage of the flag hybrid-orchestrator",
+    )
+
     # Legacy system
-    legacy_base_url: str = Field(default="", validation_alias=_named("LEGACY_BASE_URL"))
+    legacy_base_url: str = Field(
+        default="", pattern=r"^$|^https?://[^/?#\s]+(/[^?#\s]*)?$", validation_alias=_named("LEGACY_BASE_URL")
+    )
+    legacy_host: str = Field(
+        default="", description="the Host header that the legacy system gets; empty: the client's, unchanged"
+    )
+    legacy_trusts_user_id: bool | None = Field(
+        default=None,
+        description="whether the user id of a legacy request without a token of ours may be believed, because "
+        "something in front of us has checked it; null: in development only",
+    )
+    legacy_connect_timeout_s: float = Field(default=3.0, gt=0)
+    legacy_first_byte_timeout_s: float = Field(default=30.0, gt=0, description="from the whole request to the answer")
+    legacy_idle_timeout_s: float = Field(default=30.0, gt=0, description="between two pieces of a body, either way")
+    legacy_connections: int = Field(default=200, ge=1, description="requests to the legacy system at the same time")
+    legacy_answer_within_s: float = Field(
+        default=25.0, gt=0, le=60, description="how long a legacy client waits for us before the legacy system answers"
+    )
+    # A call sets its worst case aside first: a plan by gpt-4o needs room for $0.014 and costs about a tenth.
+    shadow_max_cost: Decimal = Field(default=Decimal("0.05"), gt=0, le=10, description="US dollars, of one shadow run")
+    shadow_daily_cost: Decimal = Field(default=Decimal("1.00"), ge=0, description="US dollars, of a day's shadow runs")
+    shadow_concurrency: int = Field(default=4, ge=1, le=64, description="shadow runs of one process at the same time")
 
     # Worker
     metrics_address: str = Field(
-        default="", pattern=r"^$|^[\w.:\[\]-]+:\d+$", description="serves Prometheus metrics there; empty: nowhere"
+        default="", pattern=_ADDRESS, description="where a worker serves Prometheus metrics; empty: nowhere"
     )
     drain_timeout_s: float = Field(default=30.0, ge=0, description="time for running activities after SIGTERM")
     max_concurrent_activities: int = Field(default=100, ge=1)
@@ -146,6 +186,12 @@ class Settings(BaseSettings):
             "AZURE_OPENAI_API_KEY": self.azure_openai_api_key.get_secret_value(),
             "AZURE_OPENAI_ENDPOINT": self.azure_openai_endpoint,
         }
+        if self.legacy_base_url and self.legacy_trusts_user_id is None:
+            raise ValueError(
+                "HUNTAZE_ENVIRONMENT=production with LEGACY_BASE_URL needs a decision: "
+                "HUNTAZE_LEGACY_TRUSTS_USER_ID=true if something in front has checked the user ids of legacy "
+                "requests, else false"
+            )
         missing = [name for name, value in needed.items() if not value]
         if missing:
             raise ValueError(f"HUNTAZE_ENVIRONMENT=production needs {', '.join(missing)}")
@@ -155,6 +201,13 @@ class Settings(BaseSettings):
     def limit_policy(self) -> LimitPolicy:
         """The limits of this installation, scaled in time where a test asks for it."""
         return self.rate_limits if self.limit_time_scale == 1 else self.rate_limits.scaled(self.limit_time_scale)
+
+    @property
+    def trusts_legacy_user_id(self) -> bool:
+        """Whether a legacy request without a token of ours is its user's."""
+        if self.legacy_trusts_user_id is None:
+            return self.environment is Environment.DEVELOPMENT
+        return self.legacy_trusts_user_id
 
     @property
     def lease_ms(self) -> int:

@@ -37,6 +37,9 @@ class DynamoSlots:
             )
         return [from_item(Slot, item) async for item in found]
 
+    async def keep(self, slots: Sequence[Slot]) -> None:
+        await self._dynamo.batch_put("slots", [_item(slot) for slot in slots])
+
 
 def slot_name(slot: Slot) -> str:
     """The slot's name within its account: in the order of the moments from which slots count."""
@@ -45,12 +48,15 @@ def slot_name(slot: Slot) -> str:
 
 def slot_put(dynamo: Dynamo, slot: Slot) -> Item:
     """The part of a transaction that remembers a slot."""
-    expires = slot.counts_at_us // 1_000_000 + int(_KEPT_FOR.total_seconds())
-    item = to_item(slot, slot=slot_name(slot), **{EXPIRY: expires})
-    return {"Put": {"TableName": dynamo.table("slots"), "Item": item}}
+    return {"Put": {"TableName": dynamo.table("slots"), "Item": _item(slot)}}
 
 
 def slot_delete(dynamo: Dynamo, slot: Slot) -> Item:
     """The part of a transaction that forgets a slot."""
     key = {"accountId": value(slot.account_id), "slot": value(slot_name(slot))}
     return {"Delete": {"TableName": dynamo.table("slots"), "Key": key}}
+
+
+def _item(slot: Slot) -> Item:
+    expires = slot.counts_at_us // 1_000_000 + int(_KEPT_FOR.total_seconds())
+    return to_item(slot, slot=slot_name(slot), **{EXPIRY: expires})

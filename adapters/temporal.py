@@ -19,7 +19,7 @@ from temporalio.client import (
 from temporalio.common import Priority, QueryRejectCondition, WorkflowIDConflictPolicy
 from temporalio.envconfig import ClientConfig
 from temporalio.exceptions import ApplicationError
-from temporalio.runtime import PrometheusConfig, Runtime, TelemetryConfig
+from temporalio.runtime import Runtime
 from temporalio.service import RPCError, RPCStatusCode
 
 from adapters.payload import DATA_CONVERTER
@@ -47,13 +47,11 @@ DEFAULT_ADDRESS = "127.0.0.1:7233"
 """Where a Temporal server listens when nothing says otherwise."""
 
 
-async def connect(*, metrics_address: str = "") -> Client:
+async def connect(*, runtime: Runtime | None = None) -> Client:
     """Connect as ``TEMPORAL_ADDRESS``, ``TEMPORAL_NAMESPACE``, ``TEMPORAL_API_KEY`` and the TLS variables say.
 
-    ``metrics_address``: where this process serves its metrics in Prometheus's format; empty: nowhere.
+    ``runtime``: the one that serves this process's metrics (``adapters.metrics.serving``).
     """
-    metrics = PrometheusConfig(bind_address=metrics_address) if metrics_address else None
-    runtime = Runtime(telemetry=TelemetryConfig(metrics=metrics)) if metrics else None
     config = ClientConfig.load_client_connect_config()
     config.setdefault("target_host", DEFAULT_ADDRESS)
     return await Client.connect(

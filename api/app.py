@@ -3,12 +3,15 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
+from openfeature.exception import OpenFeatureError
 
 from adapters.bootstrap import open_ports
 from adapters.logging import configure
+from adapters.metrics import Metrics, serving
 from adapters.settings import Settings
 from adapters.temporal import connect
 from api import openapi, problems
@@ -16,32 +19,42 @@ from api.authentication import TokenVerifier
 from api.background import Background
 from api.direct import DirectMessageRequest
 from api.engine import Engine
+from api.legacy import LegacyApi
+from api.legacy_hybrid import HybridSystem
 from api.middleware import BodyLimitMiddleware, HeaderMiddleware, LastResortMiddleware
 from api.routes import (
     alert,
+    audit,
     budget,
     campaign,
     cost,
     dead_letter,
     delivery,
     experiment,
+    flag,
     health,
+    legacy,
     message,
+    ofrep,
     progress,
     provider,
     queue,
     rate_limit,
     recall,
     review,
+    rollout,
+    shadow,
     statistics,
     webhook,
 )
+from api.shadow import ShadowRuns
 from api.trace import TraceMiddleware
 from domain.budget import BudgetChange
 from domain.campaign import WorkflowIntent
 from domain.compliance import prepare
 from domain.model import Model
 from domain.review import AutonomyRequest, BulkReviewRequest, EditRequest, ReviewRequest
+from domain.rollout import RolloutRequest
 from domain.webhook import WebhookEvent
 
 _CONCEPTS = (
@@ -60,6 +73,12 @@ _CONCEPTS = (
     queue,
     dead_letter,
     alert,
+    flag,
+    ofrep,
+    rollout,
+    audit,
+    legacy,
+    shadow,
     webhook,
     health,
 )
@@ -76,6 +95,11 @@ _BODIES: tuple[type[Model], ...] = (
     queue.AccountControlBody,
     dead_letter.RetryBody,
     dead_letter.DiscardBody,
+    flag.FlagBody,
+    ofrep.EvaluationRequest,
+    RolloutRequest,
+    rollout.RolloutControlBody,
+    rollout.RollbackBody,
     WebhookEvent,
 )
 """Bodies that are read by hand, for the description."""
@@ -100,7 +124,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     )
     app.state.settings = settings
     app.state.verifier = TokenVerifier(settings)
-    app.state.engine = Engine(connect)
+    app.state.runtime = serving(settings.api_metrics_address)
+    app.state.engine = Engine(partial(connect, runtime=app.state.runtime))
 
     # The last one added is the outermost.
     app.add_middleware(BodyLimitMiddleware, max_bytes=settings.max_body_bytes)
@@ -108,19 +133,25 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.add_middleware(HeaderMiddleware)
     app.add_middleware(TraceMiddleware)
     problems.install(app)
+    app.add_exception_handler(OpenFeatureError, ofrep.failure)
     for concept in _CONCEPTS:
         app.include_router(concept.router)
+    app.router.routes.extend(legacy.legacy_routes)
     openapi.describe(app, bodies=_BODIES)
     return app
 
 
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
-    async with open_ports(app.state.settings) as ports:
+    async with open_ports(app.state.settings, Metrics(app.state.runtime)) as ports:
         await asyncio.to_thread(prepare)
         app.state.ports = ports
         app.state.background = Background()
+        hybrid = HybridSystem(ports, app.state.settings, app.state.engine, app.state.background)
+        app.state.shadow = ShadowRuns(ports, app.state.settings, hybrid)
+        app.state.legacy = LegacyApi(ports, app.state.settings, app.state.verifier, hybrid, app.state.shadow)
         try:
             yield
         finally:
+            await app.state.shadow.close()
             await app.state.background.close()

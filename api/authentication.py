@@ -51,10 +51,14 @@ class TokenVerifier:
 
     async def verify(self, token: str) -> Principal:
         """The principal of a valid token; raises ``Unauthenticated``, ``KeysUnavailable`` or ``Forbidden``."""
+        return principal_of(await self.claims(token))
+
+    async def claims(self, token: str) -> dict[str, Any]:
+        """What a valid token says; raises ``Unauthenticated`` or ``KeysUnavailable``."""
         try:
             if jwt.get_unverified_header(token).get("alg") != self._algorithm:
                 raise Unauthenticated(f"the token is not signed with {self._algorithm}")
-            claims = jwt.decode(
+            claims: dict[str, Any] = jwt.decode(
                 token,
                 await self._key(token),
                 algorithms=[self._algorithm],
@@ -72,7 +76,7 @@ class TokenVerifier:
             raise Unauthenticated(f"the token lacks the claim {error.claim}") from error
         except jwt.PyJWTError as error:
             raise Unauthenticated("the token is not valid") from error
-        return _principal(claims)
+        return claims
 
     async def _key(self, token: str) -> jwt.PyJWK | str:
         if self._keys is None:
@@ -83,7 +87,8 @@ class TokenVerifier:
             raise KeysUnavailable("The keys that tokens are checked with can't be fetched at the moment.") from error
 
 
-def _principal(claims: dict[str, Any]) -> Principal:
+def principal_of(claims: dict[str, Any]) -> Principal:
+    """Who a valid token's claims say is calling; raises ``Unauthenticated`` or ``Forbidden``."""
     subject = claims["sub"]
     if not subject or len(subject) > 255:
         raise Unauthenticated("the claim sub must have between 1 and 255 characters")

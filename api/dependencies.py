@@ -84,6 +84,8 @@ Caller = Annotated[Principal, Depends(allow(ALL_ROLES))]
 Staff = Annotated[Principal, Depends(allow(STAFF))]
 """Operators and administrators."""
 
+Administrator = Annotated[Principal, Depends(allow(frozenset({Role.ADMIN})))]
+
 
 def require_account(caller: Principal, account_id: str) -> None:
     """Raises ``Forbidden`` for an account that is not the caller's; staff may act on all of them."""

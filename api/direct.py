@@ -23,20 +23,17 @@ from domain.campaign import CampaignRecord, CampaignStatus, Lane, campaign_id
 from domain.compliance import MAX_TEXT_CHARACTERS, ComplianceLevel, ComplianceReport, Severity, check
 from domain.delivery import AccountControl, Message, MessageOrigin, MessageStatus, Priority
 from domain.errors import ComplianceViolation, Conflict, InvalidRequest, NotFound
+from domain.handover import batch_of
 from domain.model import AccountId, Moment, RecipientId, Request
 from domain.moderation import moderated
 from domain.ports import SendQueues
 from domain.provider import IntentType, PreferredProvider
 from domain.rate_limit import MessageType
-from domain.send_queue import EnqueueBatch
 
 MESSAGES = "/api/v2/onlyfans/messages"
 
 AT_ONCE = timedelta(seconds=5)
 """A message that must not wait (``queue: false``) is sent within this time or not at all."""
-
-_GROUP = "direct"
-"""All single messages of an account share their turn with its campaigns as one of them would."""
 
 _FIRST_POLL_S = 0.05
 _SLOWEST_POLL_S = 0.5
@@ -97,9 +94,14 @@ def require_compliant(text: str) -> ComplianceReport:
 async def require_moderated(
     text: str, report: ComplianceReport, ports: Ports, *, field: str = "text"
 ) -> ComplianceReport:
-    """The report with what the provider's moderation adds; raises ``ComplianceViolation`` when that blocks."""
+    """The report with what the provider's moderation adds; raises ``ComplianceViolation`` when that blocks.
+
+    Where it gives no answer, our own rules decide alone, and the report says so.
+    """
+    if not ports.moderator.asks:
+        return report
     (opinion,) = await ports.moderator.opinions([text])
-    found = report if opinion is None else moderated(report, opinion)
+    found = moderated(report, opinion)
     require_unblocked(found, field=field)
     return found
 
@@ -218,7 +220,7 @@ async def store(draft: Draft, ports: Ports) -> Stored:
     if draft.lifetime is not None:
         # From when it was stored first: a repetition does not get more time.
         message = message.model_copy(update={"expires_at": record.created_at + draft.lifetime})
-    await ports.messages.create_many([message])
+    await ports.handovers.create(message)
     return Stored(record, await stored_message(record, ports), record.created_at != draft.record.created_at)
 
 
@@ -230,18 +232,7 @@ async def enqueue(stored: Stored, queues: SendQueues, *, again: str = "") -> Non
     record, message = stored.record, stored.message
     if message.status is not MessageStatus.QUEUED:
         return
-    batch = EnqueueBatch(
-        campaign_id=record.campaign_id,
-        batch=0,
-        priority=record.priority,
-        message_type=record.message_type,
-        message_ids=(message.message_id,),
-        not_before=record.delivery.times.not_before,
-        expires_at=message.expires_at,
-        group=_GROUP,
-        reports=False,
-    )
-    await queues.enqueue(record.account_id, batch, again=again)
+    await queues.enqueue(record.account_id, batch_of(record, message), again=again)
 
 
 async def stored_message(record: CampaignRecord, ports: Ports) -> Message:

@@ -31,6 +31,7 @@ BULK_REVIEW: dict[str, Any] = {
             "campaignId": "0b7b5f6e-4f5e-5c39-8a53-5f6f1d0c2b22",
             "verdict": "reject",
             "messages": ["8d1c0e5a-2f0b-5b7e-9a51-3c2c6a1f4d33"],
+            "revisions": {"8d1c0e5a-2f0b-5b7e-9a51-3c2c6a1f4d33": 0},
             "comment": "Not our tone.",
         },
     ]
@@ -53,6 +54,29 @@ LIMITS: dict[str, Any] = {
 }
 
 BUDGET: dict[str, Any] = {"userDay": "25.00", "userMonth": "400", "reason": "The quarter's marketing budget."}
+
+FLAG: dict[str, Any] = {
+    "enabled": True,
+    "rolloutPercentage": 5,
+    "userWhitelist": ["user-1"],
+    "conditions": {"userTier": ["vip"], "accountAge": 30},
+    "reason": "The first users of the new system.",
+}
+
+EVALUATION: dict[str, Any] = {"context": {"targetingKey": "user-1", "userTier": "vip", "accountAge": 90}}
+
+ROLLOUT: dict[str, Any] = {
+    "flag": "hybrid-orchestrator",
+    "steps": [5, 25, 50, 100],
+    "bakeSeconds": 600,
+    "minSamples": 200,
+    "guardrails": {"errorRate": 5, "p95LatencyRatio": 1.5},
+    "reason": "The new system for everybody.",
+}
+
+ROLLOUT_CONTROL: dict[str, Any] = {"reason": "Wait for the support team."}
+
+ROLLBACK: dict[str, Any] = {"reason": "Fans complain about odd texts.", "gradual": False, "recall": True}
 
 ACCOUNT_CONTROL: dict[str, Any] = {"reason": "The creator is on holiday until Monday."}
 

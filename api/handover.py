@@ -1,5 +1,9 @@
-"""From the store into the send queue: a single message is handed over now, or soon, or it ends."""
+"""From the store into the send queue: a single message is handed over now, or soon, or it ends.
 
+What this process can't do because it ends, a worker does: ``activities.handover``.
+"""
+
+from functools import partial
 from uuid import uuid4
 
 from adapters.bootstrap import Ports
@@ -59,6 +63,8 @@ async def hand_over(
         else:
             await _or_later(f"end-{record.campaign_id}", end, background)
         raise
+    # Nobody waits for it: a note that is left behind costs one more look.
+    background.repeat(f"handed-over-{record.campaign_id}", partial(ports.handovers.done, record.campaign_id))
 
 
 def hand_over_later(record: CampaignRecord, queues: SendQueues, ports: Ports, background: Background) -> None:
@@ -67,6 +73,7 @@ def hand_over_later(record: CampaignRecord, queues: SendQueues, ports: Ports, ba
     async def step() -> None:
         message = await stored_message(record, ports)
         await enqueue(Stored(record, message, replayed=True), queues, again=str(uuid4()))
+        await ports.handovers.done(record.campaign_id)
 
     background.repeat(record.campaign_id, step)
 

@@ -25,6 +25,7 @@ from domain.campaign import (
 )
 from domain.compliance import ComplianceLevel, check
 from domain.errors import Conflict, Forbidden, InvalidRequest, TooLarge
+from domain.general_text import names_in
 from domain.provider import IntentType
 
 FIELDS_NAMED = 10
@@ -34,7 +35,15 @@ _KEY = re.compile(r"^[\x20-\x7e]{1,255}$")
 
 
 async def accept(
-    intent: WorkflowIntent, key: str, caller: Principal, ports: Ports, settings: Settings, now: datetime
+    intent: WorkflowIntent,
+    key: str,
+    caller: Principal,
+    ports: Ports,
+    settings: Settings,
+    now: datetime,
+    *,
+    routed_by: str = "",
+    routed_as: IntentType | None = None,
 ) -> tuple[CampaignRecord, bool]:
     """Check and store a request; returns it and whether it was there before."""
     if intent.type is IntentType.DIRECT_MESSAGE:
@@ -47,6 +56,7 @@ async def accept(
     await _check_times(intent, campaign_id(caller.user_id, key), ports, now)
     # A hundred thousand recipients take a second to sort into pages: not on the event loop.
     record, pages = await asyncio.to_thread(_prepare, intent, key, caller.user_id, settings.page_size, now)
+    record = record.model_copy(update={"routed_by": routed_by, "routed_as": routed_as})
     stored = await ports.campaigns.create(record, pages)
     if stored.fingerprint != record.fingerprint:
         raise Conflict(
@@ -89,6 +99,7 @@ def _prepare(
         on_budget=intent.on_budget,
         languages=languages_of(intent),
         brief=intent.brief,
+        named=names_in(intent.brief, (member.name for member in intent.audience)),
         text=intent.text,
         account_id=context.account_id,
         lanes=lanes_of(pages),

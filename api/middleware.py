@@ -7,20 +7,21 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.problems import from_domain, internal_error
 from domain.errors import TooLarge
+from domain.legacy import is_legacy
 
 _log = structlog.get_logger()
-PRIVATE = "/api/v2"
-"""Answers below this path belong to one caller and are never cached."""
+PRIVATE = ("/api/v2", "/api/admin", "/ofrep")
+"""Answers below these paths belong to one caller and are never cached."""
 
 
 class HeaderMiddleware:
-    """Security headers on every answer."""
+    """Security headers on every answer but those of the legacy API, which are as the legacy system's are."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
+        if scope["type"] != "http" or is_legacy(scope["path"]):
             await self._app(scope, receive, send)
             return
 
@@ -64,14 +65,17 @@ class LastResortMiddleware:
 
 
 class BodyLimitMiddleware:
-    """No body larger than ``max_bytes`` is read, whether its length was announced or it comes in chunks."""
+    """No body larger than ``max_bytes`` is read, whether its length was announced or it comes in chunks.
+
+    What is passed on to the legacy system is not read, and may have any size.
+    """
 
     def __init__(self, app: ASGIApp, max_bytes: int) -> None:
         self._app = app
         self._max_bytes = max_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
+        if scope["type"] != "http" or is_legacy(scope["path"]):
             await self._app(scope, receive, send)
             return
         too_large = TooLarge(f"The body is larger than {self._max_bytes} bytes; split the audience over campaigns.")

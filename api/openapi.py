@@ -44,7 +44,14 @@ TAGS: list[dict[str, Any]] = [
     {"name": "limits", "description": "How much an account may send, and what it has sent."},
     {"name": "queues", "description": "What waits for each account, pausing it, and what could not be delivered."},
     {"name": "alerts", "description": "What a person should know of."},
+    {
+        "name": "legacy",
+        "description": "Clients of the legacy API: how they were routed, and whether both systems agree.",
+    },
     {"name": "webhooks", "description": "Events from the OnlyFans gateway, signed instead of authorised."},
+    {"name": "flags", "description": "Who gets the new system: feature flags, why they decide as they do, OFREP."},
+    {"name": "rollouts", "description": "A flag for more and more users, judged on the way, back at once if need be."},
+    {"name": "audit", "description": "Who changed or decided what, when and why."},
     {"name": "health", "description": "Without a token."},
 ]
 

@@ -10,6 +10,8 @@ import structlog
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from domain.legacy import is_legacy
+
 _log = structlog.get_logger()
 _TRACEPARENT = re.compile(r"^([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?$")
 
@@ -70,7 +72,8 @@ class TraceMiddleware:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                MutableHeaders(scope=message)["traceparent"] = trace.traceparent
+                if not is_legacy(scope["path"]):
+                    MutableHeaders(scope=message)["traceparent"] = trace.traceparent
             await send(message)
 
         with structlog.contextvars.bound_contextvars(traceId=trace.trace_id, requestId=trace.request_id):

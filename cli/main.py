@@ -12,11 +12,13 @@ from cli import (
     demo,
     doctor,
     experiment,
+    flag,
     limits,
     message,
     provider,
     queue,
     review,
+    rollout,
     service,
     stack,
     token,
@@ -57,5 +59,6 @@ for command in (
     provider.providers,
 ):
     app.command()(command)
-for group in (campaign, review, message, queue, limits, budget):
+for group in (campaign, review, message, queue, limits, budget, rollout):
     app.add_typer(group.app, name=group.__name__.rpartition(".")[2])
+app.add_typer(flag.app, name="flags")

@@ -29,6 +29,8 @@ def api(
         host=host or settings.api_host,
         port=settings.api_port if port is None else port,
         access_log=False,
+        # An answer of the legacy system has its own.
+        server_header=False,
         # The application configures the logs: uvicorn's own lines become JSON like all others.
         log_config=None,
     )

@@ -200,7 +200,12 @@ def type_windows(policy: LimitPolicy, limits: AccountLimits, message_type: Messa
 def recipient_windows(policy: LimitPolicy, limits: AccountLimits, recipient_id: str) -> tuple[Window, ...]:
     """The windows of one fan of one account."""
     caps = limits.recipient if limits.recipient is not None else policy.recipient
-    return tuple(_windows(Layer.RECIPIENT, f"recipient:{recipient_id}", caps))
+    return tuple(_windows(Layer.RECIPIENT, recipient_subject(recipient_id), caps))
+
+
+def recipient_subject(recipient_id: str) -> str:
+    """The log of one fan of an account."""
+    return f"recipient:{recipient_id}"
 
 
 def system_windows(policy: LimitPolicy) -> tuple[Window, ...]:
@@ -230,15 +235,17 @@ class Slot(Model):
 
     lease_id: str
     account_id: AccountId
-    message_type: MessageType
+    message_type: MessageType | None = Field(default=None, description="null: it counts for fans and nothing else")
     recipient_id: RecipientId | None = None
+    also_for: tuple[RecipientId, ...] = Field(default=(), description="more fans that the same call reaches")
     counts_at_us: int
 
     @property
     def subjects(self) -> tuple[str, ...]:
         """The logs that it counts in."""
-        own = (ACCOUNT_SUBJECT, f"type:{self.message_type}", SYSTEM_SUBJECT)
-        return own if self.recipient_id is None else (*own, f"recipient:{self.recipient_id}")
+        shared = () if self.message_type is None else (ACCOUNT_SUBJECT, f"type:{self.message_type}", SYSTEM_SUBJECT)
+        fans = self.also_for if self.recipient_id is None else (self.recipient_id, *self.also_for)
+        return (*shared, *map(recipient_subject, fans))
 
 
 class Lease(Model):
@@ -248,6 +255,16 @@ class Lease(Model):
     account_id: AccountId
     subjects: tuple[str, ...]
     expires_at_us: int
+
+
+class FanGrants(Model):
+    """Which fans of an account one call may reach, each by its own limits: ``leases`` count for all of the others.
+
+    ``denied``: by fan, how long (ms) until its windows have room again; ``None``: not before a limit is changed.
+    """
+
+    leases: tuple[Lease, ...]
+    denied: dict[RecipientId, int | None]
 
 
 class Reservation(Model):

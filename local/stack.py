@@ -222,7 +222,7 @@ class Stack:
                 argv = (*_python("local.moto"), "--host", ports.HOST, "--port", str(port))
                 return _Part(argv, lambda: ports.answers_ok(port, "/moto-api/"))
             case "api":
-                quiet = ("--log-level", "warning", "--no-access-log")
+                quiet = ("--log-level", "warning", "--no-access-log", "--no-server-header")
                 argv = (*_python("uvicorn"), "--factory", "api.app:create_app", *listen, *quiet)
                 return _Part(argv, lambda: ports.answers_ok(port, _READY_PATH))
             case "worker":

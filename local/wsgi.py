@@ -26,13 +26,19 @@ def serve(application: WSGIApplication, host: str, port: int) -> None:
 
 
 async def _serve(application: WSGIApplication, host: str, port: int) -> None:
-    runner = web.ServerRunner(web.Server(_handler(application), access_log=None, client_max_size=MAX_BODY_BYTES))
+    runner = web.ServerRunner(web.Server(_handler(application), access_log=None, request_factory=_request))
     await runner.setup()
     try:
         await web.TCPSite(runner, host, port).start()
         await asyncio.Event().wait()
     finally:
         await runner.cleanup()
+
+
+def _request(message: Any, payload: Any, protocol: Any, writer: Any, task: Any) -> web.BaseRequest:
+    """A server below the level of aiohttp's applications can be told of larger bodies than 1 MB only here."""
+    loop = asyncio.get_running_loop()
+    return web.BaseRequest(message, payload, protocol, writer, task, loop, client_max_size=MAX_BODY_BYTES)
 
 
 def _handler(application: WSGIApplication) -> Callable[[web.BaseRequest], Any]:

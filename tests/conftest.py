@@ -104,12 +104,20 @@ async def redis(settings: Settings) -> AsyncIterator[Redis]:
 
 
 @pytest.fixture
-async def ai(simulators: dict[str, Simulator], redis: Redis) -> Simulator:
-    """The AI simulator, which has just forgotten everything, as have the breakers that were opened by its faults."""
-    await simulators["ai"].reset()
+async def ai(simulators: dict[str, Simulator], redis: Redis) -> AsyncIterator[Simulator]:
+    """The AI simulator, which has just forgotten everything, as have the breakers that were opened by its faults.
+
+    Whoever comes next finds no faults either.
+    """
+    await _forget_faults(simulators["ai"], redis)
+    yield simulators["ai"]
+    await _forget_faults(simulators["ai"], redis)
+
+
+async def _forget_faults(ai: Simulator, redis: Redis) -> None:
+    await ai.reset()
     async for key in redis.scan_iter("breaker:*"):
         await redis.delete(key)
-    return simulators["ai"]
 
 
 def _enter(patch: pytest.MonkeyPatch, env: Mapping[str, str]) -> None:

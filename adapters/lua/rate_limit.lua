@@ -144,6 +144,19 @@ local function fill(subject, limit, span)
   return used, score(subject.log, -limit) + span
 end
 
+-- Enters a grant in the log of a subject.
+local function enter(subject, id, expires)
+  redis.call('ZADD', subject.log, expires, id)
+  -- One grant in sixteen tidies up, which bounds what is kept as well as if each did.
+  if string.byte(id, -1) % 16 == 0 then
+    redis.call('ZREMRANGEBYSCORE', subject.log, '-inf', now - subject.keep)
+    redis.call('ZREMRANGEBYSCORE', subject.index, 1, now)
+  end
+  if expires + subject.keep > subject.exists_until then
+    promise(subject, expires + subject.keep)
+  end
+end
+
 -- Until when the platform asked to wait, and why; 0 when it did not.
 local function hold(key)
   local value = redis.call('GET', key)

@@ -45,17 +45,7 @@ end
 
 local expires = now + lease
 answer[3] = expires
--- One grant in sixteen tidies up, which bounds what is kept as well as if each did.
-local tidies = string.byte(id, -1) % 16 == 0
 for number = 1, #subjects do
-  local subject = subjects[number]
-  redis.call('ZADD', subject.log, expires, id)
-  if tidies then
-    redis.call('ZREMRANGEBYSCORE', subject.log, '-inf', now - subject.keep)
-    redis.call('ZREMRANGEBYSCORE', subject.index, 1, now)
-  end
-  if expires + subject.keep > subject.exists_until then
-    promise(subject, expires + subject.keep)
-  end
+  enter(subjects[number], id, expires)
 end
 return answer

@@ -49,6 +49,9 @@ class StoredSlots:
             counts_at_us=lease.expires_at_us,
         )
 
+    async def keep(self, slots: Sequence[Slot]) -> None:
+        self.stored |= {slot.lease_id: slot for slot in slots}
+
     async def slots(self, account_id: str | None, since_us: int) -> Sequence[Slot]:
         self.reads.append((account_id, since_us))
         return [

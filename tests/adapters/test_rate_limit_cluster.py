@@ -66,6 +66,9 @@ async def test_every_call_works_on_every_node(limiter: RedisLimiter, slots: Stor
         assert (await limiter.check(account, ALL)).binding_layer is Layer.PLATFORM
         await limiter.release(lease)
         assert (await limiter.usage(account, ALL)).windows[0].used == 0
+        grants = await limiter.reserve_fans(account, {"8": [of_recipient(1, 60, "8")]}, lease_ms=LEASE_MS)
+        assert not grants.denied
+        await limiter.release(grants.leases[0])
 
 
 async def test_the_system_layer_binds_all_accounts(limiter: RedisLimiter) -> None:

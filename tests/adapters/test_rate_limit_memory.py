@@ -379,6 +379,9 @@ class SlowSlots:
         await self.may_answer.wait()
         return answer
 
+    async def keep(self, slots: Sequence[Slot]) -> None:
+        await self._inner.keep(slots)
+
 
 class FlushingSlots:
     """A store in whose time to answer Redis forgets everything again."""
@@ -389,6 +392,8 @@ class FlushingSlots:
     async def slots(self, account_id: str | None, since_us: int) -> Sequence[Slot]:
         await self._redis.flushall()
         return ()
+
+    async def keep(self, slots: Sequence[Slot]) -> None: ...
 
 
 def of_another_process(member: str) -> str:

@@ -41,6 +41,11 @@ def new_text(message: Message, text: str, by: str = "luna", **changes: object) -
     return edited(message, change, check(text), 0.5, REVIEW.model_copy(update={"decided_by": by}))
 
 
+def rejected(message: Message) -> Message:
+    changes = {"status": S.REJECTED, "reason": REVIEW.comment, "review": REVIEW, "updated_at": LATER}
+    return message.model_copy(update=changes)
+
+
 class TestDecide:
     async def test_who_approved_and_when_is_kept_beside_the_origin(self, store: DynamoMessages) -> None:
         message = await put(store)
@@ -57,13 +62,27 @@ class TestDecide:
         assert (found.status, found.reason, found.review, found.origin) == (S.REJECTED, REVIEW.comment, REVIEW, None)
 
     @pytest.mark.parametrize("target", [S.APPROVED, S.REJECTED, S.SKIPPED])
-    @pytest.mark.parametrize("status", set(S) - {S.DRAFTED})
+    @pytest.mark.parametrize("status", sorted(set(S) - {S.DRAFTED}))
     async def test_what_is_no_draft_any_more_stays_as_it_is(self, store: DynamoMessages, status: S, target: S) -> None:
         message = await put(store, status=status)
         other = await put(store)
         await store.decide([message, other], target, reason="late", review=None, now=LATER)
         assert await stored(store, message) == message
         assert (await stored(store, other)).status is target
+
+    @pytest.mark.parametrize("target", [S.APPROVED, S.REJECTED])
+    async def test_a_text_that_nobody_has_seen_goes_on_waiting(self, store: DynamoMessages, target: S) -> None:
+        read = await put(store)
+        changed = new_text(read, "Hello Maya.")
+        assert await store.edit(changed)
+        await store.decide([read], target, reason="", review=REVIEW, now=LATER)
+        assert await stored(store, read) == changed
+
+    async def test_the_clock_ends_what_was_edited_too(self, store: DynamoMessages) -> None:
+        read = await put(store)
+        assert await store.edit(new_text(read, "Hello Maya."))
+        await store.decide([read], S.SKIPPED, reason="review_expired", review=None, now=LATER)
+        assert (await stored(store, read)).status is S.SKIPPED
 
 
 class TestEdit:
@@ -95,13 +114,13 @@ class TestEdit:
         message = await put(store)
         changed = new_text(message, "Hello Maya.")
         won, _ = await asyncio.gather(
-            store.edit(changed), store.decide([message], S.REJECTED, reason="no", review=REVIEW, now=LATER)
+            store.edit(changed),
+            store.decide([message], S.REJECTED, reason=REVIEW.comment, review=REVIEW, now=LATER),
         )
         found = await stored(store, message)
-        assert (found.status, found.review) == (S.REJECTED, REVIEW)
-        assert (found.text, found.revision) == (("Hello Maya.", 1) if won else (message.text, 0))
+        assert found == (changed if won else rejected(message))
 
-    @pytest.mark.parametrize("status", set(S) - {S.DRAFTED})
+    @pytest.mark.parametrize("status", sorted(set(S) - {S.DRAFTED}))
     async def test_only_drafts_are_edited(self, store: DynamoMessages, status: S) -> None:
         message = await put(store, status=status)
         assert not await store.edit(new_text(message, "Hello."))

@@ -44,6 +44,13 @@ class TestProduction:
     def test_it_starts_when_everything_is_there(self) -> None:
         assert read().environment is Environment.PRODUCTION
 
+    def test_with_a_legacy_system_it_is_decided_whose_word_counts(self, environment: pytest.MonkeyPatch) -> None:
+        environment.setenv("LEGACY_BASE_URL", "https://legacy.example/base")
+        with pytest.raises(ValidationError, match="HUNTAZE_LEGACY_TRUSTS_USER_ID"):
+            read()
+        environment.setenv("HUNTAZE_LEGACY_TRUSTS_USER_ID", "false")
+        assert not read().trusts_legacy_user_id
+
     @pytest.mark.parametrize("name", sorted(PRODUCTION.keys() - {"HUNTAZE_ENVIRONMENT"}))
     def test_whatever_is_missing_is_named(self, environment: pytest.MonkeyPatch, name: str) -> None:
         environment.delenv(name)

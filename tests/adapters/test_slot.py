@@ -50,6 +50,12 @@ class TestSlots:
         await keep(dynamo, slot)
         assert list(await DynamoSlots(dynamo).slots(account, 0)) == [slot]
 
+    async def test_one_for_many_fans_counts_for_them_alone(self, dynamo: Dynamo, account: str) -> None:
+        slot = a_slot(account, message_type=None, recipient_id=None, also_for=("fan-1", "fan-2"))
+        await DynamoSlots(dynamo).keep([slot])
+        assert list(await DynamoSlots(dynamo).slots(account, 0)) == [slot]
+        assert slot.subjects == ("recipient:fan-1", "recipient:fan-2")
+
     async def test_what_is_given_back_is_forgotten(self, dynamo: Dynamo, account: str) -> None:
         slots = [a_slot(account, lease_id=name) for name in ("a", "b")]
         await keep(dynamo, *slots)

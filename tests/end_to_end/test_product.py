@@ -1,7 +1,17 @@
 """The main job through the API, with real processes that are killed on the way."""
 
+import asyncio
 import json
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 
+import anyio
+import httpx
+import pytest
+
+from adapters.bootstrap import open_ports
+from adapters.settings import Settings
+from local.process import child_environment
 from tests.end_to_end.conftest import Product
 
 
@@ -17,6 +27,32 @@ async def test_a_killed_worker_loses_nothing_and_sends_nothing_twice(product: Pr
     assert status["result"]["outcomes"] == {"sent": 18}
     totals = (await product.onlyfans.get("report"))["totals"]
     assert (totals["accepted"], totals["duplicate_count"]) == (18, 0)
+
+
+async def test_a_single_message_whose_api_is_killed_before_the_queue_has_it_arrives_without_being_asked_for(
+    product: Product, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await product.onlyfans.reset()
+    for name, value in child_environment(product.stack.env).items():
+        monkeypatch.setenv(name, value)
+    headers = product.token("acct_orphan")
+    body = {"accountId": "acct_orphan", "recipientId": "3001", "text": "Thank you for the lovely tip, Maya!"}
+    # Without Temporal the API stores the message and goes on offering it: that is when it is killed.
+    await product.stack.kill("temporal")
+    post = asyncio.ensure_future(product.http.post("/api/v2/onlyfans/messages", json=body, headers=headers))
+    async with open_ports(Settings()) as ports:
+        while not await ports.handovers.overdue(datetime.now(UTC) + timedelta(seconds=1)):
+            assert not post.done(), post.result().text
+            await anyio.sleep(0.02)
+    await product.stack.kill("api")
+    with suppress(httpx.TransportError):
+        await post
+    await product.stack.restart("temporal")
+    # The API stays away: a worker finds the message.
+    await product.accepted(1)
+    await product.stack.restart("api")
+    [arrived] = (await product.onlyfans.get("messages", account="acct_orphan"))["messages"]
+    assert arrived["text"] == body["text"]
 
 
 async def test_the_real_command_line_pauses_and_resumes_a_campaign(product: Product) -> None:
