@@ -85,6 +85,11 @@ class Inspection:
         await self._observe(found, ladder)
         return found
 
+    @property
+    def asks_moderation(self) -> bool:
+        """Whether the provider's moderation is asked at all."""
+        return self._moderator.asks
+
     async def moderation(self, texts: Sequence[str]) -> Sequence[ModerationAnswer | None]:
         """The provider's opinion of each text; ``None`` where there is none."""
         return await self._moderator.opinions(texts)

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Sequence
-from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from time import monotonic
 
@@ -10,7 +9,7 @@ from temporalio import activity
 
 from activities.failure import application_error, heartbeating, translated
 from activities.ladder import Ladder, Question
-from activities.ladder.reconciliation import Findings, reconcile
+from activities.ladder.reconciliation import reconcile, reconcile_in_passing
 from activities.page import NOBODY_CAN, DraftPage, GenerationPorts, Page, writing
 from domain.campaign import CampaignRecord, CampaignStatus, GenerationInput
 from domain.compliance import check
@@ -133,8 +132,8 @@ class ProviderActivities:
                 raise
             if ladder.tally.unresolved or (await self._totals(record)).held_micros:
                 # What was charged for lost answers, and what was not, is part of what the next page may spend.
-                with suppress(ProviderError):
-                    await self._reconcile(record)
+                lost = bool(ladder.tally.unresolved)
+                await reconcile_in_passing(record, self._ports.ladder, lost_just_now=lost)
             stored = await page.stored()
         return Drafted(
             page=distribution(stored),
@@ -153,7 +152,7 @@ class ProviderActivities:
         """
         record = await self._record(request.campaign_id)
         async with heartbeating():
-            looked = await self._reconcile(record)
+            looked = await reconcile(record, self._ports.ladder)
             await self._correct_result(record)
         return Reconciled(found=looked.found, held=looked.held, cost_micros=await self._spent(record))
 
@@ -172,8 +171,7 @@ class ProviderActivities:
             finally:
                 # Also when there is no answer: what was charged for is charged.
                 if ladder.tally.unresolved:
-                    with suppress(ProviderError):
-                        await self._reconcile(record)
+                    await reconcile_in_passing(record, self._ports.ladder, lost_just_now=True)
         costs = await self._totals(record)
         result = WorkflowResult(
             request_id=record.request_id,
@@ -287,6 +285,9 @@ class ProviderActivities:
         """Our rules decide; the provider's moderation can only add to what they find."""
         report = check(record.text)
         (flags,) = await self._ports.inspection.moderation([record.text])
+        if flags is None and not self._ports.inspection.asks_moderation:
+            return {"compliance": report, "compliance_score": report.score}
+        report = moderated(report, flags)
         if flags is None:
             step = FallbackStep(
                 from_provider=Provider.OPENAI, to="rules", reason=ProviderFault.TRANSIENT, purpose="moderation"
@@ -294,12 +295,8 @@ class ProviderActivities:
             ladder.tally += Tally(fallbacks=(step,), fallback_count=1)
             return {"compliance": report, "compliance_score": report.score}
         ladder.tally += Tally(providers=(Provider.OPENAI,))
-        report = moderated(report, flags)
         reason = f"moderation: {', '.join(flags.categories)}" if flags.flagged else ""
         return {"compliance": report, "compliance_score": report.score, "reason": reason}
-
-    async def _reconcile(self, record: CampaignRecord) -> Findings:
-        return await reconcile(record, self._ports.ladder)
 
     async def _correct_result(self, record: CampaignRecord) -> None:
         """A stored result says what the ledger says, also when an attempt before this one booked and got no further."""

@@ -1,9 +1,11 @@
 """The ledger against the providers' own memory: what was charged and nobody saw is booked, what is held is settled."""
 
+from contextlib import suppress
 from datetime import UTC, datetime
 
 from activities.ladder.booking import Booking
 from activities.ladder.ports import LadderPorts
+from domain.breaker import BreakerStatus
 from domain.campaign import CampaignRecord
 from domain.errors import ProviderError
 from domain.model import Model
@@ -16,17 +18,36 @@ class Findings(Model):
     held: int = 0
 
 
-async def reconcile(record: CampaignRecord, ports: LadderPorts) -> Findings:
+async def reconcile_in_passing(record: CampaignRecord, ports: LadderPorts, *, lost_just_now: bool) -> None:
+    """As ``reconcile``, for a page that others wait for: only models that hold money and answer at all are asked.
+
+    ``lost_just_now``: one of the page's own calls had no outcome; else only what may be settled by now is looked for.
+    Whatever can't be found out is left to the end of the campaign.
+    """
+    holds, now = await ports.costs.holds(record.campaign_id), datetime.now(UTC)
+    holding = {hold.target for hold in holds if lost_just_now or hold.settles_at <= now}
+    asked = sorted(target for target in holding if target in ports.models and ports.models[target].keeps_answers)
+    views = await ports.breaker.views([name for target in asked for name in (target, f"{target}/kept")])
+    silent = {view.target.removesuffix("/kept") for view in views if view.status is not BreakerStatus.CLOSED}
+    if answering := frozenset(asked) - silent:
+        with suppress(ProviderError):
+            await reconcile(record, ports, only=answering)
+
+
+async def reconcile(record: CampaignRecord, ports: LadderPorts, *, only: frozenset[str] | None = None) -> Findings:
     """Book every answer of a request that a provider has kept and the ledger does not have; settle what is held.
 
-    A provider that keeps nothing can't tell, so what is held for its calls stays so. Raises the last ``ProviderError``
-    after everything that could be found is booked.
+    ``only``: the models to ask, by key; ``None``: all of the routing policy. A provider that keeps nothing can't tell,
+    so what is held for its calls stays so. Raises the last ``ProviderError`` after everything that could be found is
+    booked.
     """
     booking, found, failure = Booking(record, ports), 0, None
     holds = {hold.operation_id: hold for hold in await ports.costs.holds(record.campaign_id)}
     known = set(await ports.costs.operations(record.campaign_id))
     asked_at, telling = datetime.now(UTC), set()
     for target in ports.routing.targets:
+        if only is not None and target.key not in only:
+            continue
         model = ports.models[target.key]
         try:
             kept = await model.kept_of_campaign(record.campaign_id)

@@ -17,8 +17,10 @@ from adapters.bootstrap import Ports
 from adapters.settings import Settings
 from api.intake import accept
 from domain.access import Principal, Role
+from domain.breaker import BreakerStatus
 from domain.campaign import CampaignRecord, OnBudget
 from domain.compliance import ComplianceLevel
+from domain.cost import CostHold
 from domain.delivery import Message, MessageStatus, message_id
 from domain.provider import ContentPlan, GeneralText
 from domain.review import AutonomyOptIn
@@ -297,3 +299,31 @@ async def test_an_owner_who_wants_to_see_everything_again_does(begin: Begin, por
     await ports.autonomy.put(AutonomyOptIn(account_id=account, granted_at=datetime.now(UTC)))
     await drafting.draft()
     assert await drafting.statuses() == {(S.DRAFTED, "awaiting_review"): FANS}
+
+
+@pytest.mark.parametrize(
+    ("overdue", "breaker_open", "asked"), [(False, False, False), (True, False, True), (True, True, False)]
+)
+async def test_a_page_looks_for_lost_answers_only_where_it_can_learn_something(
+    begin: Begin, ports: Ports, ai: Simulator, overdue: bool, breaker_open: bool, asked: bool
+) -> None:
+    """What is held since an earlier page: not before it can be settled, and not while nobody answers there."""
+    drafting, now = await begin(), datetime.now(UTC)
+    target = "azure/gpt-4o"
+    hold = CostHold(
+        operation_id=uuid4(),
+        campaign_id=drafting.record.campaign_id,
+        owner=drafting.record.owner,
+        target=target,
+        micros=5,
+        at=now - timedelta(minutes=5),
+        settles_at=now + timedelta(minutes=-1 if overdue else 1),
+    )
+    await ports.costs.hold(hold)
+    if breaker_open:
+        while (await ports.breaker.views([target]))[0].status is not BreakerStatus.OPEN:
+            await ports.breaker.failed(target, await ports.breaker.admit(target))
+    await drafting.draft()
+    listed = (await ai.get("arrivals", endpoint="stored"))["arrivals"]
+    assert bool(listed) is asked
+    assert (await ports.costs.campaign_totals(hold.campaign_id)).held_micros == (0 if asked else hold.micros)

@@ -78,3 +78,15 @@ async def test_a_request_that_nobody_could_answer_says_who_was_asked(launcher: L
     known = await launcher.ports.campaigns.get(record.campaign_id)
     assert known is not None
     assert known.status is CampaignStatus.FAILED
+
+
+@pytest.mark.parametrize("answers", [True, False])
+async def test_a_validation_says_whether_moderation_saw_the_text(launcher: Launcher, answers: bool) -> None:
+    if not answers:
+        await launcher.ai.fault("server_error", status=503, endpoint="moderations")
+    record = await launcher.store(
+        intent(0, type="content_validation", brief="", text="A warm hello for spring, lovely.")
+    )
+    result = await generate(launcher, record)
+    assert result.compliance is not None
+    assert result.compliance.moderated is answers
