@@ -56,7 +56,14 @@ def activities(ports: Ports, client: Client, settings: Settings) -> dict[str, Se
     """Every activity by the task queue that serves it."""
     policy = settings.limit_policy
     campaign = CampaignActivities(
-        ports.campaigns, ports.messages, ports.costs, ports.limiter, ports.accounts, ports.alerts, policy=policy
+        ports.campaigns,
+        ports.messages,
+        ports.costs,
+        ports.limiter,
+        ports.accounts,
+        ports.alerts,
+        ports.observations,
+        policy=policy,
     )
     review = ReviewActivities(ports.campaigns, ports.messages, ports.experiments)
     submission = SubmissionActivities(

@@ -4,9 +4,11 @@ One of the recipients stands for all: the delivery of messages delivers to that 
 its call goes to everybody. So the one call has a slot, the gate, the idempotency key, retries and read-backs like
 every other message, and the others end as that one ended. No recipient can be taken out meanwhile, because all are
 ``sending`` before the call is made: whoever is named in it is who gets it. Before, those are left out whose own limits
-are used up (``activities.mass_message``).
+are used up (``activities.mass_message``). The first one alone is ``queued`` again after a call that was certainly not
+made; should it be cancelled by then, the next one stands for all.
 """
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -17,14 +19,14 @@ from uuid import UUID
 from pydantic import Field
 from temporalio import activity
 
-from activities.delivery import DeliveryActivities, DeliveryPorts
+from activities.delivery import DeliveryActivities, DeliveryPorts, is_open, look_for
 from activities.failure import heartbeating, translated
-from activities.mass_message import LEFT_OUT, Call, OneCall, Reach, finish, is_left_out, is_open, outcome, reachable
+from activities.mass_message import LEFT_OUT, NOBODY, Call, Fan, OneCall, Reach, ended, finish, reachable
 from domain import rate_limit
 from domain.alternative import AlternativeAction
-from domain.campaign import CampaignRecord, CampaignStatus
+from domain.campaign import CampaignRecord, CampaignStatus, mass_message_key
 from domain.compliance import check
-from domain.delivery import Delivered, Message, MessageOrigin, MessageStatus, Outcome, message_id
+from domain.delivery import Delivered, Message, MessageOrigin, MessageStatus, is_expired, message_id
 from domain.errors import DependencyUnavailable, NotFound
 from domain.model import AccountId, Model
 from domain.ports import CampaignStore, GateState
@@ -37,6 +39,11 @@ LIMITER_AWAY_WAIT_MS = 5_000
 
 ARRIVES_WITHIN_MS = 60_000
 """How long the platform may take to bring a mass message into the chats: before, a chat without it proves nothing."""
+
+CAMPAIGN_CANCELLED = "campaign_cancelled"
+"""Why everybody is cancelled; a message that was cancelled for another reason was cancelled alone."""
+
+_SETTLED_AT_ONCE = 100
 
 _ALIVE = frozenset({CampaignStatus.RUNNING, CampaignStatus.PAUSED, CampaignStatus.PLANNING})
 
@@ -65,6 +72,13 @@ class _End(NamedTuple):
     reason: str
 
 
+class _Standing(NamedTuple):
+    """Who stands for all (``None``: nobody is in the call), and who waits, in the order of the audience."""
+
+    first: Message | None
+    waiting: tuple[Fan, ...]
+
+
 class AlternativeActivities:
     """Methods for recipients who would be reached after a campaign's deadline."""
 
@@ -88,12 +102,12 @@ class AlternativeActivities:
                 if waiting is not None:
                     return waiting
                 await self._create(request, record, end or _End(MessageStatus.SENDING, request.action.message_reason))
-                standing = await self._standing(request, record) or []
-            first = _first(standing)
-            if first is not None and not first.status.is_terminal:
-                waits = await self._call(request, record, gate, standing)
-                first = _first(await self._standing(request, record) or [])
-                if first is not None and not first.status.is_terminal:
+                standing = await self._standing(request, record)
+            first = None if standing is None else standing.first
+            if standing is not None and first is not None and not first.status.is_terminal:
+                waits = await self._call(request, record, gate, first, standing.waiting)
+                first = await self._stored(request.campaign_id, first.message_id)
+                if first is not None and (not first.status.is_terminal or _is_out(first)):
                     return waits or AlternativeTaken(done=False, wait_ms=1)
             if first is not None:
                 await self._follow(request, record, first)
@@ -119,55 +133,74 @@ class AlternativeActivities:
         return AlternativeTaken(done=False, wait_ms=wait_ms, reason=f"rate_limit:{answer.binding_layer}")
 
     async def _call(
-        self, request: TakeAlternative, record: CampaignRecord, gate: GateState, standing: Sequence[Message]
+        self,
+        request: TakeAlternative,
+        record: CampaignRecord,
+        gate: GateState,
+        first: Message,
+        waiting: Sequence[Fan],
     ) -> AlternativeTaken | None:
         """Call, and tell how long to wait should that not have been the end."""
-        waiting = [message for message in standing if not message.status.is_terminal]
-        reaches_fans = request.action is AlternativeAction.MASS_MESSAGE
-        # Delivery ends what has to end, and sees to it that nothing is sent meanwhile; without slots no call is made.
-        reach = Reach(tuple(waiting), until=-inf if reaches_fans else inf)
-        if reaches_fans and record.status is CampaignStatus.RUNNING and gate.control.state.sends:
+        key = mass_message_key(request.campaign_id, request.account_id)
+        # Delivery ends what has to end, and sees to it that nothing is sent meanwhile; to nobody no call is made.
+        reach = NOBODY
+        if request.action is not AlternativeAction.MASS_MESSAGE:
+            reach = Reach(reached=tuple(waiting), until=inf)
+        elif _may_call(record, gate, first, datetime.now(UTC)):
             try:
-                reach = await reachable(self._ports, gate.limits, waiting)
+                reach = await reachable(self._ports, gate.limits, waiting, key)
             except DependencyUnavailable:
                 return AlternativeTaken(done=False, wait_ms=LIMITER_AWAY_WAIT_MS, reason="limiter_unavailable")
-        if reach.left_out and is_open(waiting[0]):
-            await finish(self._ports, reach.leases, Call.NOT_MADE)
-            wait_ms = CLOSED_WAIT_MS if reach.wait_ms is None else max(1, reach.wait_ms)
-            return AlternativeTaken(done=False, wait_ms=wait_ms, reason=LEFT_OUT)
-        await self._leave_out(request.campaign_id, reach)
-        return await self._deliver(request, reach) if reach.reached else None
+        call = OneCall(self._ports, request.action, request.campaign_id, reach, key)
+        try:
+            if reach.left_out and is_open(first):
+                return await self._look_for(first)
+            await self._leave_out(request.campaign_id, reach.left_out)
+            if reach.reached:
+                first = await self._stored(request.campaign_id, reach.reached[0].message_id) or first
+            elif reach is not NOBODY:
+                return None
+            report = await self._deliver(first, call)
+            return _waiting(report, call_is_open=call.state is Call.OPEN or is_open(first))
+        finally:
+            await asyncio.shield(finish(self._ports, reach.leases, call.state))
 
-    async def _leave_out(self, campaign_id: str, reach: Reach) -> None:
-        """Fans without room end here, and everybody else is ``sending``, also after a process that ended in between."""
-        out = [message.message_id for message in reach.left_out]
-        await self._ports.messages.transition(campaign_id, out, MessageStatus.QUEUED)
-        await self._ports.messages.transition(campaign_id, out, MessageStatus.SKIPPED, reason=LEFT_OUT)
-        back = [message.message_id for message in reach.reached[1:] if message.status is MessageStatus.QUEUED]
-        await self._ports.messages.transition(campaign_id, back, MessageStatus.SENDING)
-
-    async def _deliver(self, request: TakeAlternative, reach: Reach) -> AlternativeTaken:
-        first = reach.reached[0]
-        call = OneCall(self._ports, request.action, reach)
+    async def _deliver(self, first: Message, call: OneCall) -> DeliveryReport:
         one = Candidate(campaign_id=first.campaign_id, message_id=first.message_id)
-        delivery = DeliveryActivities(replace(self._ports, gateway=call))
-        report = await delivery.deliver(DeliveryRound(account_id=request.account_id, candidates=(one,)))
-        await finish(self._ports, reach.leases, call.state)
-        return _waiting(report, call_is_open=call.state is Call.OPEN or is_open(first))
+        delivery = DeliveryActivities(replace(self._ports, gateway=call, for_many=True))
+        return await delivery.deliver(DeliveryRound(account_id=first.account_id, candidates=(one,)))
+
+    async def _look_for(self, first: Message) -> AlternativeTaken | None:
+        """A call that may have arrived and can't be repeated now: once it certainly did not, others can be left out."""
+        within_ms = max(self._ports.lease_ms, ARRIVES_WITHIN_MS)
+        report = await look_for(self._ports, first, within_ms)
+        return None if report is None else _waiting(report, call_is_open=True)
+
+    async def _leave_out(self, campaign_id: str, fans: Sequence[Fan]) -> None:
+        """Fans without room end here, in one step: nobody is in a state meanwhile in which they could be cancelled."""
+        for start in range(0, len(fans), _SETTLED_AT_ONCE):
+            ids = [fan.message_id for fan in fans[start : start + _SETTLED_AT_ONCE]]
+            messages = (await self._ports.messages.get_many(campaign_id, ids)).values()
+            sending = [message for message in messages if message.status is MessageStatus.SENDING]
+            await self._ports.messages.settle([ended(each, MessageStatus.SKIPPED, LEFT_OUT) for each in sending])
+            # The one that stood for all until now may be queued.
+            queued = [message.message_id for message in messages if message.status is MessageStatus.QUEUED]
+            await self._ports.messages.transition(campaign_id, queued, MessageStatus.SKIPPED, reason=LEFT_OUT)
 
     async def _follow(self, request: TakeAlternative, record: CampaignRecord, first: Message) -> None:
         """Everybody ends as the first one did, page by page; ends that are there already stay."""
+        sent = first.status is MessageStatus.SENT
+        receipt = Delivered(platform_message_id=first.platform_message_id or "", created_at=first.sent_at)
+        reason = request.action.message_reason if sent else first.reason
         for page in range(request.from_page, request.pages):
             own, _ = await self._page(request, record, page)
-            messages = [message for message in own if not message.status.is_terminal]
-            ids = [message.message_id for message in messages]
-            if first.status is MessageStatus.SENT:
-                await self._ports.messages.settle([_as_sent(message, first, request.action) for message in messages])
-                continue
-            if first.status in {MessageStatus.CANCELLED, MessageStatus.SKIPPED}:
-                # It is known by now that nothing was sent to anybody.
-                await self._ports.messages.transition(request.campaign_id, ids, MessageStatus.QUEUED)
-            await self._ports.messages.transition(request.campaign_id, ids, first.status, reason=first.reason)
+            await self._ports.messages.settle(
+                [
+                    ended(message, first.status, reason, delivered=receipt if sent else None)
+                    for message in own
+                    if not message.status.is_terminal
+                ]
+            )
 
     async def _create(self, request: TakeAlternative, record: CampaignRecord, end: _End) -> None:
         """Those that are missing: a process that ended in between has stored some."""
@@ -176,15 +209,20 @@ class AlternativeActivities:
             rows = [_message(request, record, page, recipient.recipient_id, end) for recipient in audience.recipients]
             await self._ports.messages.create_many(rows)
 
-    async def _standing(self, request: TakeAlternative, record: CampaignRecord) -> list[Message] | None:
-        """All of them, in the order of the audience; ``None``: not all of them are stored yet."""
-        standing: list[Message] = []
+    async def _standing(self, request: TakeAlternative, record: CampaignRecord) -> _Standing | None:
+        """``None``: not all of them are stored yet. Of an audience no more is kept than what the call needs."""
+        first: Message | None = None
+        waiting: list[Fan] = []
         for page in range(request.from_page, request.pages):
             messages, complete = await self._page(request, record, page)
             if not complete:
                 return None
-            standing += messages
-        return standing
+            first = first or next((message for message in messages if not _is_out(message)), None)
+            waiting += (Fan(each.message_id, each.recipient_id) for each in messages if not each.status.is_terminal)
+        return _Standing(first, tuple(waiting))
+
+    async def _stored(self, campaign_id: str, key: UUID) -> Message | None:
+        return (await self._ports.messages.get_many(campaign_id, [key])).get(key)
 
     async def _page(self, request: TakeAlternative, record: CampaignRecord, page: int) -> tuple[list[Message], bool]:
         """A page's messages in the order of the audience, but for those that were written for their recipient.
@@ -206,15 +244,21 @@ class AlternativeActivities:
         return counts
 
 
-def _first(standing: Sequence[Message]) -> Message | None:
-    """The recipient who stands for all; ``None``: nobody is in the call."""
-    return next((message for message in standing if not is_left_out(message)), None)
+def _is_out(message: Message) -> bool:
+    """Whether a fan is in no call any more, and nobody else is concerned by that: left out, or cancelled alone."""
+    alone = message.status is MessageStatus.CANCELLED and message.reason != CAMPAIGN_CANCELLED
+    return alone or (message.status is MessageStatus.SKIPPED and message.reason == LEFT_OUT)
+
+
+def _may_call(record: CampaignRecord, gate: GateState, first: Message, now: datetime) -> bool:
+    """Whether slots are worth taking; delivery has the last word."""
+    return record.status is CampaignStatus.RUNNING and gate.control.state.sends and not is_expired(first, now)
 
 
 def _end_without_a_call(action: AlternativeAction, record: CampaignRecord, now: datetime) -> _End | None:
     """How recipients end whom no call reaches; ``None``: one is to be made."""
     if record.status not in _ALIVE:
-        return _End(MessageStatus.CANCELLED, "campaign_cancelled")
+        return _End(MessageStatus.CANCELLED, CAMPAIGN_CANCELLED)
     if action is AlternativeAction.SKIP:
         return _End(MessageStatus.SKIPPED, action.message_reason)
     expires_at = record.delivery.times.expires_at
@@ -264,8 +308,3 @@ def _message(request: TakeAlternative, record: CampaignRecord, page: int, recipi
         expires_at=record.delivery.times.expires_at,
         updated_at=datetime.now(UTC),
     )
-
-
-def _as_sent(message: Message, first: Message, action: AlternativeAction) -> Outcome:
-    delivered = Delivered(platform_message_id=first.platform_message_id or "", created_at=first.sent_at)
-    return outcome(message, action, delivered)

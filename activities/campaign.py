@@ -1,5 +1,6 @@
 """A campaign's record: its status, the end of what will not be sent, and the closing identity."""
 
+import re
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
@@ -8,14 +9,20 @@ from temporalio import activity
 
 from activities.failure import heartbeating, translated
 from domain.alert import Alert, AlertKind, Severity
-from domain.campaign import CampaignStatus
+from domain.campaign import CampaignRecord, CampaignStatus
 from domain.delivery import Message, MessageStatus, message_id
 from domain.errors import DependencyUnavailable, NotFound
 from domain.model import AccountId, Model
-from domain.ports import AccountStore, Alerts, CampaignStore, CostStore, Limiter, MessageStore
+from domain.observation import Arm, Observation
+from domain.ports import AccountStore, Alerts, CampaignStore, CostStore, Limiter, MessageStore, Observations
 from domain.progress import CampaignOutcome, ClosingCheck, DetailedCosts, WorkflowResult
 from domain.provider import provider_used
 from domain.rate_limit import AccountUsage, LimitPolicy, RateLimitStatus, account_windows
+
+FAILED = "failed"
+"""The class of a failure whose reason is none."""
+
+_CLASS = re.compile(r"[a-z][a-z0-9_]{0,63}")
 
 
 class StatusChange(Model):
@@ -69,6 +76,7 @@ class CampaignActivities:
         limiter: Limiter,
         accounts: AccountStore,
         alerts: Alerts,
+        observations: Observations,
         *,
         policy: LimitPolicy,
     ) -> None:
@@ -78,6 +86,7 @@ class CampaignActivities:
         self._limiter = limiter
         self._accounts = accounts
         self._alerts = alerts
+        self._observations = observations
         self._policy = policy
 
     @activity.defn(name="campaign.set_status")
@@ -85,6 +94,11 @@ class CampaignActivities:
     async def set_status(self, change: StatusChange) -> None:
         """Delivery reads this status right before every send: a pause holds from the moment it is stored."""
         await self._campaigns.set_status(change.campaign_id, change.status, change.reason, revision=change.revision)
+        if change.status is CampaignStatus.FAILED:
+            record = await self._campaigns.get(change.campaign_id)
+            # Not when another end was stored before.
+            if record is not None and record.status is CampaignStatus.FAILED:
+                self._observe_failure(record, change.reason, datetime.now(UTC))
 
     @activity.defn(name="campaign.close_lane")
     @translated
@@ -149,6 +163,9 @@ class CampaignActivities:
         )
         if balanced:
             await self._campaigns.save_result(outcome.campaign_id, result)
+            # What was given back to the legacy system, or recalled, had its end before.
+            if result.status is CampaignStatus.FAILED and record.status is not CampaignStatus.CANCELLED:
+                self._observe_failure(record, outcome.reason, outcome.finished_at)
         # The plan may quote the brief: it stays in the store and out of the history.
         return result.model_copy(update={"plan": None})
 
@@ -166,6 +183,24 @@ class CampaignActivities:
                 detail=f"campaign {imbalance.campaign_id}: {imbalance.check.audience} recipients, but {found}",
             )
         )
+
+    def _observe_failure(self, record: CampaignRecord, reason: str, ended_at: datetime) -> None:
+        """Evidence for the rollout that led the request here: it was accepted, and counted as well, long before.
+
+        Recorded only after the end is stored: an attempt that is lost afterwards counts once more when it is repeated,
+        and no failure goes uncounted.
+        """
+        if record.routed_by and record.arm == Arm.CANARY:
+            self._observations.record(
+                Observation(
+                    flag=record.routed_by,
+                    arm=Arm.CANARY,
+                    at=datetime.now(UTC),
+                    latency_ms=max(0.0, (ended_at - record.created_at).total_seconds() * 1000),
+                    # A person's words are no class.
+                    error=reason if _CLASS.fullmatch(reason) else FAILED,
+                )
+            )
 
     async def _tightest_limit(self, accounts: Sequence[str]) -> RateLimitStatus | None:
         """Of the campaign's accounts, the one that may send the fewest messages now."""

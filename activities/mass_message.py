@@ -1,7 +1,7 @@
 """One call that reaches many fans: whom it may reach, and the slots that it takes for them.
 
 The limits of each fan count it. A fan whose own limit is used up is left out, once and for all, as long as no earlier
-call may have arrived; a call that may have is repeated to the same fans or not at all, and so it waits for all of them.
+call may have arrived; a call that may have is repeated to the same fans or not at all.
 """
 
 from collections.abc import Sequence
@@ -17,11 +17,10 @@ from temporalio import activity
 
 from activities.delivery import DeliveryPorts
 from domain.alternative import AlternativeAction
-from domain.campaign import mass_message_key
 from domain.compliance import check
 from domain.delivery import REFUSALS, Attempt, Delivered, Message, MessageStatus, Outcome
-from domain.errors import DependencyUnavailable, GatewayError, GatewayFault
-from domain.rate_limit import AccountLimits, Layer, Lease, Slot, recipient_windows
+from domain.errors import GatewayError, GatewayFault, HuntazeError
+from domain.rate_limit import AccountLimits, Layer, Lease, Slot, recipient_caps
 
 LEFT_OUT = f"rate_limit:{Layer.RECIPIENT}"
 """Why a fan was skipped whose own limit was used up."""
@@ -38,84 +37,65 @@ class Call(StrEnum):
     ARRIVED = "arrived"
 
 
+class Fan(NamedTuple):
+    """A recipient who waits for the call, and that recipient's message."""
+
+    message_id: UUID
+    recipient_id: str
+
+
 class Reach(NamedTuple):
-    """Whom a call may reach now. ``until``: the moment (monotonic, s) at which it has to be over.
+    """Whom a call may reach now. ``until``: the moment (monotonic, s) at which it has to be over."""
 
-    ``wait_ms``: how long until all the ``left_out`` have room again; ``None``: not before a limit is changed.
-    """
-
-    reached: tuple[Message, ...]
-    left_out: tuple[Message, ...] = ()
+    reached: tuple[Fan, ...] = ()
+    left_out: tuple[Fan, ...] = ()
     leases: tuple[Lease, ...] = ()
-    until: float = inf
-    wait_ms: int | None = 0
+    until: float = -inf
 
 
-def is_left_out(message: Message) -> bool:
-    """Whether a fan was taken out of the call."""
-    return message.status is MessageStatus.SKIPPED and message.reason == LEFT_OUT
+NOBODY = Reach()
 
 
-def is_open(first: Message) -> bool:
-    """Whether an earlier call may have arrived: then nobody can be taken out any more."""
-    return first.status is MessageStatus.SENDING and first.attempts > 0
-
-
-async def reachable(ports: DeliveryPorts, limits: AccountLimits, messages: Sequence[Message]) -> Reach:
-    """Slots of fans, but for the first message's, which delivery takes with the account's.
-
-    So the first one is a fan who has room at this moment. Raises ``DependencyUnavailable``.
-    """
-    account_id = messages[0].account_id
+async def reachable(ports: DeliveryPorts, limits: AccountLimits, fans: Sequence[Fan], call: UUID) -> Reach:
+    """Slots for those who have room. ``call``: its idempotency key. Raises ``DependencyUnavailable``."""
     since = monotonic()
-    left_out: list[Message] = []
-    waits: list[int | None] = []
-    for first in messages:
-        windows = recipient_windows(ports.policy, limits, first.recipient_id)
-        answer = await ports.limiter.check(account_id, windows)
-        if answer.would_grant or answer.binding_layer is not Layer.RECIPIENT:
-            break
-        left_out.append(first)
-        waits.append(answer.retry_after_ms)
-    else:
-        return Reach((), tuple(left_out), wait_ms=_longest(waits))
-    rest = messages[len(left_out) + 1 :]
-    fans = {message.recipient_id: recipient_windows(ports.policy, limits, message.recipient_id) for message in rest}
     lease_ms = ports.lease_ms + MS_A_FAN * len(fans)
-    grants = await ports.limiter.reserve_fans(account_id, fans, lease_ms=lease_ms)
-    left_out += (message for message in rest if message.recipient_id in grants.denied)
-    waits += grants.denied.values()
+    grants = await ports.limiter.reserve_fans(
+        limits.account_id,
+        [fan.recipient_id for fan in fans],
+        recipient_caps(ports.policy, limits),
+        call=call,
+        lease_ms=lease_ms,
+    )
     return Reach(
-        reached=(first, *(message for message in rest if message.recipient_id not in grants.denied)),
-        left_out=tuple(left_out),
+        reached=tuple(fan for fan in fans if fan.recipient_id not in grants.denied),
+        left_out=tuple(fan for fan in fans if fan.recipient_id in grants.denied),
         leases=grants.leases,
         until=since + lease_ms / 1000 - ports.grace_s,
-        wait_ms=_longest(waits),
     )
 
 
 async def finish(ports: DeliveryPorts, leases: Sequence[Lease], call: Call) -> None:
-    """The slots of fans after the call; those of a call that is still open count to the end of their leases.
-
-    What is given back is still in the store: it counts should the limiter lose its memory within the fan's windows.
-    """
-    after = {Call.ARRIVED: ports.limiter.confirm, Call.NOT_MADE: ports.limiter.release}
-    if call not in after:
-        return
+    """The slots of fans after the call; those of a call that is still open count to the end of their leases."""
     try:
-        for lease in leases:
-            await after[call](lease)
-    except DependencyUnavailable:
-        activity.logger.warning("limiter unavailable: slots of fans keep their leases")
+        if call is Call.NOT_MADE:
+            await ports.limiter.release_fans(leases)
+        elif call is Call.ARRIVED:
+            for lease in leases:
+                await ports.limiter.confirm(lease)
+    except HuntazeError:
+        activity.logger.warning("limiter or store unavailable: slots of fans keep their leases")
 
 
 @dataclass
 class OneCall:
-    """The gateway as delivery sees it: what is sent to the first recipient goes to all of them."""
+    """The gateway as delivery sees it: what is sent to the first recipient goes to all of them. ``key``: the call's."""
 
     ports: DeliveryPorts
     action: AlternativeAction
+    campaign_id: str
     reach: Reach
+    key: UUID
     state: Call = Call.NOT_MADE
 
     async def send(  # the recipient and the key of one message are replaced by those of the call
@@ -132,14 +112,13 @@ class OneCall:
             raise GatewayError("our rules forbid the text", fault=GatewayFault.BANNED_WORDS)
         if self.reach.until - monotonic() < self.ports.send_timeout_s:
             raise GatewayError("the slots of the fans could end before the call", fault=GatewayFault.TRANSIENT)
-        first = self.reach.reached[0]
         self.state = Call.OPEN
         try:
             delivered = await self.send_mass(
                 account_id=account_id,
-                recipient_ids=[message.recipient_id for message in self.reach.reached],
+                recipient_ids=[fan.recipient_id for fan in self.reach.reached],
                 text=text,
-                key=mass_message_key(first.campaign_id, account_id),
+                key=self.key,
                 screening=screening,
                 save_for_later=self.action is AlternativeAction.SAVE_FOR_LATER,
             )
@@ -150,8 +129,17 @@ class OneCall:
         self.state = Call.ARRIVED
         # No message in a chat bears the id of the call, so none can be unsent by it.
         delivered = delivered.model_copy(update={"cancel_seconds": None})
-        await self.ports.messages.settle([outcome(first, self.action, delivered)])
+        await self._end_first(delivered)
         return delivered
+
+    async def _end_first(self, delivered: Delivered) -> None:
+        """What delivery would note of a message of one fan is not the end of one that stands for all."""
+        fan = self.reach.reached[0]
+        first = (await self.ports.messages.get_many(self.campaign_id, [fan.message_id]))[fan.message_id]
+        saved = self.action is AlternativeAction.SAVE_FOR_LATER
+        status = MessageStatus.SKIPPED if saved else MessageStatus.SENT
+        end = ended(first, status, self.action.message_reason, delivered=None if saved else delivered)
+        await self.ports.messages.settle([end])
 
     async def unsend(self, *, account_id: str, recipient_id: str, platform_message_id: str) -> None:
         await self.ports.gateway.unsend(
@@ -183,21 +171,20 @@ class OneCall:
         )
 
 
-def outcome(message: Message, action: AlternativeAction, delivered: Delivered) -> Outcome:
-    """The end of a recipient whom the call reached, or for whom the platform keeps it."""
-    saved = action is AlternativeAction.SAVE_FOR_LATER
+def ended(message: Message, status: MessageStatus, reason: str, *, delivered: Delivered | None = None) -> Outcome:
+    """``sending`` → the end of a message, without a step in between in which somebody could take it out.
+
+    A message that was tried once more since it was read stays, unless it was ``sent``.
+    """
     # The slot belongs to the attempt that delivery began; the count of attempts says which one that is.
     slot = Slot(lease_id="", account_id=message.account_id, message_type=message.message_type, counts_at_us=0)
+    before = message.model_copy(update={"attempts": message.attempts - 1})
     return Outcome(
-        attempt=Attempt(message=message, slot=slot),
-        status=MessageStatus.SKIPPED if saved else MessageStatus.SENT,
-        reason=action.message_reason,
-        delivered=None if saved else delivered,
-        attempts=message.attempts + 1,
+        attempt=Attempt(message=before, slot=slot),
+        status=status,
+        reason=reason,
+        delivered=delivered,
+        attempts=message.attempts,
+        failures=message.failures,
         at=datetime.now(UTC),
     )
-
-
-def _longest(waits: Sequence[int | None]) -> int | None:
-    known = [wait_ms for wait_ms in waits if wait_ms is not None]
-    return None if len(known) < len(waits) else max(known, default=0)

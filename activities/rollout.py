@@ -16,12 +16,15 @@ from domain.model import Model
 from domain.observation import Observed
 from domain.ports import Alerts, AuditLog, CampaignFilter, CampaignStore, FlagStore, Observations
 from domain.provider import IntentType
-from domain.rollout import RolloutRequest, refusal_to_start
+from domain.rollout_request import RolloutRequest, refusal_to_start
 
 LISTED_AT_ONCE = 200
 
 _WRITES = 8
 """How often a write is tried at once when somebody else is faster; then Temporal tries again."""
+
+_REVISIONS = 10
+"""How far back a repeated beginning looks for its own."""
 
 
 class FlagLook(Model):
@@ -115,12 +118,18 @@ class RolloutActivities:
     @translated
     async def begin(self, request: BeginRequest) -> FlagLook:
         """Put the flag on the first step. The workflow id is the flag's, so no other rollout runs: one that still
-        stands in the flag was ended from outside, and is replaced."""
+        stands in the flag was ended from outside, and is replaced.
+
+        A flag that this rollout had before, and has no more, was taken from it: it stays as it is.
+        """
         wanted = request.request
         for _ in range(_WRITES):
             present = await self._flag(wanted.flag)
             if present.rollout_id == request.rollout_id:
                 return _look(present, request.rollout_id)
+            revisions = await self._flags.history(wanted.flag, limit=_REVISIONS)
+            if any(revision.rollout_id == request.rollout_id for revision in revisions):
+                raise Conflict(f"the flag was taken from the rollout by {present.changed_by}: {present.reason}")
             free = present.model_copy(update={"rollout_id": ""})
             if refused := refusal_to_start(free, wanted):
                 raise Conflict(refused)

@@ -1,6 +1,7 @@
 """The audit log in DynamoDB, for ever: a partition for each subject, and one for each month of everything."""
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 
@@ -13,6 +14,8 @@ _FIRST_MONTH = date(2026, 1, 1)
 
 _DOCUMENTS = ("before", "after", "evidence")
 """Kept as JSON texts, which give back what was recorded: figures of evidence leave the range of DynamoDB's numbers."""
+
+_MONTH = re.compile(r"month#\d{4}-(0[1-9]|1[0-2])")
 
 
 class DynamoAudit:
@@ -48,7 +51,8 @@ class DynamoAudit:
 
 def audit_items(dynamo: Dynamo, entry: AuditEntry) -> Sequence[Item]:
     """What a transaction has to write to keep an entry; its condition does not hold when the entry is there already."""
-    documents = {name: json.dumps(document) for name, document in _documents(entry).items()}
+    # Not escaped: an escaped character may be three times as long.
+    documents = {name: json.dumps(document, ensure_ascii=False) for name, document in _documents(entry).items()}
     place = f"{sortable(entry.at)}#{entry.entry_id}"
     mark: Item = {
         "TableName": dynamo.table("audit"),
@@ -108,8 +112,8 @@ def _cursor(item: Item) -> str:
 def _place(cursor: str, subject: str | None) -> Item:
     try:
         scope, entry = from_cursor(cursor)
-        ours = scope.startswith("month#") if subject is None else scope == _of_subject(subject)
-        if not ours or not isinstance(entry, str):
+        ours = _MONTH.fullmatch(scope) if subject is None else scope == _of_subject(subject)
+        if not ours or not entry.encode():
             raise ValueError
     except (ValueError, TypeError, AttributeError) as error:
         raise InvalidRequest(

@@ -35,6 +35,7 @@ from adapters.similarity import RedisSimilarityLog
 from adapters.slot import DynamoSlots
 from adapters.tokens import OfflineTokens
 from adapters.webhook import DynamoInbox
+from domain.legacy import SHADOW_USER
 from domain.ports import (
     AccountStore,
     Alerts,
@@ -147,7 +148,9 @@ async def open_ports(settings: Settings, metrics: Metrics | None = None) -> Asyn
             prices=ListPrices(settings.prices),
             tokens=OfflineTokens(),
             budgets=RedisBudgets(redis, costs),
-            budget_store=DynamoBudgets(dynamo, settings.budgets),
+            budget_store=DynamoBudgets(
+                dynamo, settings.budgets, days_at_most={SHADOW_USER: settings.shadow_daily_cost}
+            ),
             routing=routing_of(settings),
             experiments=DynamoExperiments(dynamo),
             flags=flags,

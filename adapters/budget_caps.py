@@ -5,7 +5,8 @@ An item keeps what is in force; one more for each revision keeps who made the ch
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from decimal import Decimal
 from time import monotonic
 
 from adapters.dynamodb import Dynamo, Item, from_item, to_item, value
@@ -19,11 +20,20 @@ _IN_FORCE = "caps"
 
 
 class DynamoBudgets:
-    """``domain.ports.BudgetStore``; ``defaults`` are the installation's caps. ``clock``: seconds, for tests only."""
+    """``domain.ports.BudgetStore``; ``defaults`` are the installation's caps. ``days_at_most``: US dollars of a user's
+    day, whatever is set for everybody or for that user. ``clock``: seconds, for tests only."""
 
-    def __init__(self, dynamo: Dynamo, defaults: BudgetCaps, *, clock: Callable[[], float] = monotonic) -> None:
+    def __init__(
+        self,
+        dynamo: Dynamo,
+        defaults: BudgetCaps,
+        *,
+        days_at_most: Mapping[str, Decimal] | None = None,
+        clock: Callable[[], float] = monotonic,
+    ) -> None:
         self._dynamo = dynamo
         self._defaults = defaults
+        self._days_at_most = days_at_most or {}
         self._clock = clock
         self._known: OrderedDict[str, tuple[float, asyncio.Task[BudgetCaps]]] = OrderedDict()
 
@@ -85,7 +95,11 @@ class DynamoBudgets:
         items = await self._dynamo.batch_get("costs", [_key(None), _key(owner)])
         found = {item["scope"]["S"]: from_item(BudgetSettings, item) for item in items}
         everybody, user = (found.get(_scope(whose), _nothing(whose)) for whose in (None, owner))
-        return in_force(self._defaults, everybody, user)
+        caps = in_force(self._defaults, everybody, user)
+        most = self._days_at_most.get(owner)
+        if most is None or (caps.user_day is not None and caps.user_day <= most):
+            return caps
+        return caps.model_copy(update={"user_day": most})
 
 
 def _failed(task: asyncio.Task[BudgetCaps]) -> bool:

@@ -166,6 +166,7 @@ class FlagSnapshot:
         self._wanted = asyncio.Event()
         self._pushed = False
         self._complaints: set[str] = set()
+        self._listeners: list[Callable[[Sequence[str]], None]] = []
 
     def evaluate(self, name: str, subject: FlagSubject) -> FlagDecision:
         """A flag that is not known, or no snapshot at all, is off; unless the environment forces it on."""
@@ -188,6 +189,11 @@ class FlagSnapshot:
             pushed=self._pushed,
             revisions={name: flag.revision for name, flag in known.flags.items()},
         )
+
+    def on_change(self, listener: Callable[[Sequence[str]], None]) -> Callable[[], None]:
+        """``listener`` is told which flags decide by a new revision, or are gone; what is answered ends that."""
+        self._listeners.append(listener)
+        return lambda: self._listeners.remove(listener)
 
     async def refresh(self) -> None:
         """Read the store now; raises ``DependencyUnavailable``, and then the snapshot stays what it was."""
@@ -215,14 +221,19 @@ class FlagSnapshot:
     def _install(self, flags: Sequence[Flag], read_at: float) -> None:
         before = self._known
         evaluations = {}
+        changed = sorted(before.flags.keys() - {flag.name for flag in flags})
         for flag in flags:
             if before.flags.get(flag.name) == flag:
                 evaluations[flag.name] = before.evaluations[flag.name]
             else:
+                changed.append(flag.name)
                 evaluations[flag.name] = compiled(flag, self._overrides.get(flag.name, NOT_OVERRIDDEN))
                 log.info("flag_in_force", flag=flag.name, revision=flag.revision, changed_by=flag.changed_by)
         self._known = _Known({flag.name: flag for flag in flags}, evaluations, read_at)
         self._evaluations = evaluations
+        if changed:
+            for listener in tuple(self._listeners):
+                listener(changed)
 
     async def _keep_reading(self) -> None:
         while True:

@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from adapters.delivery import message_put
-from adapters.dynamodb import Dynamo, Item, sortable, value
+from adapters.dynamodb import Dynamo, Item, from_item, sortable, to_item, value
 from domain.delivery import Message
+from domain.handover import HandOverNote
 
 _NOTE = "handover"
 
@@ -17,13 +18,14 @@ class DynamoHandOvers:
         self._dynamo = dynamo
         self._table = dynamo.table("campaigns")
 
-    async def create(self, message: Message) -> None:
+    async def create(self, message: Message, *, keyed: bool) -> None:
         """A message that exists has its note, or is past it: neither is written."""
-        note = {
-            **_key(message.campaign_id),
-            "kind": value(_NOTE),
-            "createdAt": value(sortable(message.updated_at)),
-        }
+        note = to_item(
+            HandOverNote(campaign_id=message.campaign_id, account_id=message.account_id, keyed=keyed),
+            item=_NOTE,
+            kind=_NOTE,
+            createdAt=sortable(message.updated_at),
+        )
         await self._dynamo.transact_each(
             {
                 message.message_id: [
@@ -36,7 +38,7 @@ class DynamoHandOvers:
     async def done(self, campaign_id: str) -> None:
         await self._dynamo.call(self._dynamo.client.delete_item, TableName=self._table, Key=_key(campaign_id))
 
-    async def overdue(self, before: datetime) -> Sequence[str]:
+    async def overdue(self, before: datetime) -> Sequence[HandOverNote]:
         found = self._dynamo.query(
             TableName=self._table,
             IndexName="by_kind",
@@ -44,7 +46,7 @@ class DynamoHandOvers:
             ExpressionAttributeNames={"#kind": "kind"},
             ExpressionAttributeValues={":kind": value(_NOTE), ":before": value(sortable(before))},
         )
-        return [item["campaignId"]["S"] async for item in found]
+        return [from_item(HandOverNote, item) async for item in found]
 
 
 def _key(campaign_id: str) -> Item:

@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Final
 
+import h11
 import httpx
 
 from adapters.settings import Settings
@@ -31,8 +32,13 @@ HOP_BY_HOP: Final = frozenset(
 _NOT_PASSED_ON: Final = HOP_BY_HOP | {b"expect"}
 """``Expect: 100-continue`` was answered by our own server as soon as the body was read."""
 
-_KEPT_OPEN_S: Final = 5.0
-"""Idle connections are closed before most servers close them: a request must not meet a connection that just ends."""
+_NOT_OF_A_CONNECTION: Final = frozenset({b"authorization", b"content-length", b"cookie", b"host"})
+"""What ``Connection`` can't name: without them it would be another request, or a body without an end (RFC 9110, 7.6.1:
+no field that is intended for all recipients)."""
+
+_KEPT_OPEN_S: Final = 3.0
+"""Idle connections are closed before servers close them, many of them after 5 s: a request must not meet a connection
+that just ends."""
 
 
 class HttpLegacy:
@@ -78,9 +84,11 @@ class HttpLegacy:
             await response.aclose()
 
     def _headers(self, call: LegacyCall) -> Iterator[tuple[bytes, bytes]]:
+        length_is_known = False
         for name, value in passed_on(call.headers):
+            length_is_known |= name == b"content-length"
             yield (name, self._host) if self._host and name == b"host" else (name, value)
-        if call.body is not None and not any(name == b"content-length" for name, _ in call.headers):
+        if call.body is not None and not length_is_known:
             yield b"transfer-encoding", b"chunked"
 
 
@@ -99,15 +107,22 @@ async def open_legacy(settings: Settings) -> AsyncIterator[HttpLegacy]:
 
 
 def passed_on(headers: Headers) -> Iterator[tuple[bytes, bytes]]:
-    """All but what concerns one connection; names in lower case, as ASGI wants them."""
+    """All but what concerns one connection; names in lower case, as ASGI wants them.
+
+    Where both are there, ``Transfer-Encoding`` counts and ``Content-Length`` is dropped (RFC 9112, section 6.3).
+    """
+    names = {name.lower() for name, _ in headers}
     named = {
         option.strip().lower()
         for name, value in headers
         if name.lower() == b"connection"
         for option in value.split(b",")
     }
+    dropped = _NOT_PASSED_ON | (named - _NOT_OF_A_CONNECTION)
+    if b"transfer-encoding" in names:
+        dropped |= {b"content-length"}
     for name, value in headers:
-        if name.lower() not in _NOT_PASSED_ON | named:
+        if name.lower() not in dropped:
             yield name.lower(), value
 
 
@@ -138,7 +153,7 @@ def _translated() -> Iterator[None]:
         raise LegacyUnavailable("The legacy system can't be reached.", LegacyFault.UNREACHABLE) from error
     except httpx.TimeoutException as error:
         raise LegacyUnavailable("The legacy system did not answer in time.", LegacyFault.SILENT) from error
-    except httpx.LocalProtocolError as error:
+    except (httpx.LocalProtocolError, h11.LocalProtocolError) as error:
         raise LegacyUnavailable("The request can't be passed on as it is.", LegacyFault.UNFORWARDABLE) from error
     except httpx.TransportError as error:
         raise LegacyUnavailable("The legacy system broke the connection.", LegacyFault.BROKEN) from error

@@ -5,10 +5,11 @@
 
 # ruff: noqa: ARG002 - the standard's methods take a default; the SDK returns it when one of ours raises
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NoReturn
 
 from openfeature.evaluation_context import EvaluationContext
+from openfeature.event import ProviderEventDetails
 from openfeature.exception import (
     FlagNotFoundError,
     InvalidContextError,
@@ -55,6 +56,19 @@ class FlagsProvider(AbstractProvider):
     def __init__(self, flags: Flags) -> None:
         super().__init__()
         self._flags = flags
+        self._unsubscribe: Callable[[], None] | None = None
+
+    def initialize(self, evaluation_context: EvaluationContext) -> None:
+        """Emit ``PROVIDER_CONFIGURATION_CHANGED``, with the flags' names, whenever the snapshot changes."""
+        self._unsubscribe = self._flags.on_change(
+            lambda names: self.emit_provider_configuration_changed(ProviderEventDetails(flags_changed=list(names)))
+        )
+
+    def shutdown(self) -> None:
+        """Emit nothing any more."""
+        if self._unsubscribe is not None:
+            self._unsubscribe()
+            self._unsubscribe = None
 
     def get_metadata(self) -> Metadata:
         """The provider's name."""
@@ -117,13 +131,17 @@ def subject_of(context: EvaluationContext) -> FlagSubject:
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
         raise InvalidContextError(f"{first['loc'][0]}: {first['msg']}") from None
-    return FlagSubject(
+    subject = FlagSubject(
         user_id=context.targeting_key,
         tier=known.user_tier,
         account_age_days=known.account_age,
         region=known.region,
         platforms=(*_several(known.platform), *_several(known.platforms)),
     )
+    for name, texts in _texts(subject).items():
+        if not all(map(_encodable, texts)):
+            raise InvalidContextError(f"{name}: holds half of a surrogate pair, which is no character")
+    return subject
 
 
 def details_of(decision: FlagDecision) -> FlagResolutionDetails[bool]:
@@ -144,3 +162,20 @@ def details_of(decision: FlagDecision) -> FlagResolutionDetails[bool]:
 
 def _several(named: str | tuple[str, ...]) -> tuple[str, ...]:
     return (named,) if isinstance(named, str) else named
+
+
+def _texts(subject: FlagSubject) -> Mapping[str, Sequence[str]]:
+    return {
+        "targetingKey": (subject.user_id,),
+        "userTier": (subject.tier or "",),
+        "region": (subject.region or "",),
+        "platforms": subject.platforms,
+    }
+
+
+def _encodable(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

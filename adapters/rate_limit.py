@@ -5,11 +5,12 @@ The scripts in ``lua/`` say how, docs/decisions/0002-limiter-lease.md why no win
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import count
 from secrets import token_urlsafe
 from typing import Any
+from uuid import UUID
 
 import structlog
 from redis.asyncio import RedisCluster
@@ -36,6 +37,7 @@ from domain.ports import SlotLog
 from domain.rate_limit import (
     SYSTEM_SUBJECT,
     AccountUsage,
+    Caps,
     FanGrants,
     Lease,
     Reservation,
@@ -110,34 +112,43 @@ class RedisLimiter:
                 await self._give_back(_taken(lease_id, account_id, windows))
             return answer
 
-    async def reserve_fans(self, account_id: str, fans: Mapping[str, Sequence[Window]], *, lease_ms: int) -> FanGrants:
-        """A slot for each fan by itself, a hundred at a time; a fan without windows needs none."""
-        limited = {fan: windows for fan, windows in fans.items() if windows}
+    async def reserve_fans(
+        self, account_id: str, fans: Sequence[str], caps: Caps, *, call: UUID, lease_ms: int
+    ) -> FanGrants:
+        """A slot for each fan by itself, a hundred at a time; without caps they need none."""
         denied: dict[str, int | None] = {}
         taken: dict[str, tuple[Lease, Slot]] = {}
         with _reachable():
             if account_id in self._abandoned:
                 await self._give_back_abandoned(account_id)
             try:
-                for some, call in fan_calls(account_id, limited):
-                    lease_id = next(self._ids)
+                for some, asked in fan_calls(account_id, fans, caps):
+                    lease_id = f"{call}/{next(self._ids)}"
                     # Redis may grant without our getting to know.
                     taken[lease_id] = _fan_lease(lease_id, account_id, some, 0)
-                    answer = await self._ask(self._reserve_fans, account_id, call, lease_id, lease_ms * 1000)
+                    answer = await self._ask(self._reserve_fans, account_id, asked, lease_id, lease_ms * 1000)
                     refused = denied_fans(some, answer)
                     denied |= refused
                     reached = [fan for fan in some if fan not in refused]
                     taken[lease_id] = _fan_lease(lease_id, account_id, reached, answer[2])
-                granted_to = {name: pair for name, pair in taken.items() if pair[0].subjects}
-                await self._slots.keep([slot for _, slot in granted_to.values()])
-                leases = tuple(lease for lease, _ in granted_to.values())
-                if await self.intact(leases) != granted_to.keys():
-                    raise DependencyUnavailable("the limiter has lost its memory; what is left of it is rebuilt")
+                pairs = [pair for pair in taken.values() if pair[0].subjects]
+                await self._slots.keep([slot for _, slot in pairs])
+                # After the last of them is stored, and one by one: no script is longer than that of a hundred fans.
+                for lease, _ in pairs:
+                    if not await self.intact([lease]):
+                        raise DependencyUnavailable("the limiter has lost its memory; what is left of it is rebuilt")
             except BaseException:
                 # Nothing was sent: all of it is given back when Redis answers.
                 self._abandoned.setdefault(account_id, []).extend(lease for lease, _ in taken.values())
                 raise
-        return FanGrants(leases=leases, denied=denied)
+        return FanGrants(leases=tuple(lease for lease, _ in pairs), denied=denied)
+
+    async def release_fans(self, leases: Sequence[Lease]) -> None:
+        """Nothing was sent: the slots are free again, and the store forgets them."""
+        with _reachable():
+            for lease in leases:
+                await self._give_back(lease)
+        await self._slots.forget([_kept(lease) for lease in leases])
 
     async def intact(self, leases: Sequence[Lease]) -> frozenset[str]:
         """The ids of leases that have counted in all of their windows since they were granted, and have not run out."""
@@ -242,6 +253,11 @@ def _taken(lease_id: str, account_id: str, windows: Sequence[Window]) -> Lease:
     """A lease of which only its place is known."""
     subjects = tuple(dict.fromkeys(window.subject for window in windows))
     return Lease(lease_id=lease_id, account_id=account_id, subjects=subjects, expires_at_us=0)
+
+
+def _kept(lease: Lease) -> Slot:
+    """The slot that the message store keeps for a lease, as far as its name goes."""
+    return Slot(lease_id=lease.lease_id, account_id=lease.account_id, counts_at_us=lease.expires_at_us)
 
 
 def _fan_lease(lease_id: str, account_id: str, fans: Sequence[str], expires_at_us: int) -> tuple[Lease, Slot]:

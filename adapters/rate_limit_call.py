@@ -5,13 +5,13 @@ script finds all of its keys in one slot of a cluster. A scope is what has an in
 system layer.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from json import dumps
 from struct import pack
 from typing import Any, NamedTuple
 
-from domain.rate_limit import SYSTEM_SUBJECT, Lease, Slot, Window
+from domain.rate_limit import SYSTEM_SUBJECT, Caps, Lease, Slot, Window, fan_windows
 
 _US = 1_000_000
 _RECIPIENT = "recipient"
@@ -52,11 +52,11 @@ def calls(account_id: str, windows: Sequence[Window], *, one_slot: bool) -> list
     return [account, _call(account_id, shared, with_hold=False)] if shared else [account]
 
 
-def fan_calls(account_id: str, fans: Mapping[str, Sequence[Window]]) -> Iterator[tuple[list[str], Call]]:
-    """One call for each hundred fans, every one of whom has windows; the fans are in the order of its subjects."""
-    names = iter(fans)
+def fan_calls(account_id: str, fans: Sequence[str], caps: Caps) -> Iterator[tuple[list[str], Call]]:
+    """One call for each hundred fans, who are in the order of its subjects; none if the caps limit nothing."""
+    names = iter(fans if any(cap.limit is not None for cap in caps) else ())
     while some := list(islice(names, FANS_AT_ONCE)):
-        yield some, _call(account_id, [window for fan in some for window in fans[fan]], with_hold=False)
+        yield some, _call(account_id, [window for fan in some for window in fan_windows(caps, fan)], with_hold=False)
 
 
 def _call(account_id: str, windows: Sequence[Window], *, with_hold: bool) -> Call:

@@ -5,10 +5,7 @@ from datetime import UTC, date, datetime, timedelta
 
 from adapters.dynamodb import Dynamo, from_item, sortable, to_item, value
 from adapters.tables import EXPIRY
-from domain.shadow import Comparison
-
-KEPT_FOR = timedelta(days=30)
-"""A parity report looks back no further."""
+from domain.shadow import KEPT_FOR, Comparison
 
 
 class DynamoShadow:
@@ -28,7 +25,7 @@ class DynamoShadow:
         item[EXPIRY] = value(int((comparison.at + KEPT_FOR).timestamp()))
         await self._dynamo.call(self._dynamo.client.put_item, TableName=self._table, Item=item)
 
-    async def comparisons(self, since: datetime) -> Sequence[Comparison]:
+    async def comparisons(self, since: datetime, *, limit: int) -> Sequence[Comparison]:
         """Newest first; at most as old as they are kept."""
         now = datetime.now(UTC)
         since = max(since.astimezone(UTC), now - KEPT_FOR)
@@ -43,7 +40,10 @@ class DynamoShadow:
                 ScanIndexForward=False,
                 ConsistentRead=True,
             )
-            found.extend([from_item(Comparison, item) async for item in items])
+            async for item in items:
+                found.append(from_item(Comparison, item))
+                if len(found) == limit:
+                    return found
             day -= timedelta(days=1)
         return found
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from datetime import timedelta
 
-from adapters.dynamodb import Dynamo, Item, from_item, to_item, value
+from adapters.dynamodb import TRANSACTION_ITEMS, Dynamo, Item, chunks, from_item, to_item, value
 from adapters.tables import EXPIRY
 from domain.rate_limit import Slot
 
@@ -39,6 +39,10 @@ class DynamoSlots:
 
     async def keep(self, slots: Sequence[Slot]) -> None:
         await self._dynamo.batch_put("slots", [_item(slot) for slot in slots])
+
+    async def forget(self, slots: Sequence[Slot]) -> None:
+        for chunk in chunks(slots, TRANSACTION_ITEMS):
+            await self._dynamo.transact([slot_delete(self._dynamo, slot) for slot in chunk])
 
 
 def slot_name(slot: Slot) -> str:

@@ -54,7 +54,7 @@ from domain.campaign import WorkflowIntent
 from domain.compliance import prepare
 from domain.model import Model
 from domain.review import AutonomyRequest, BulkReviewRequest, EditRequest, ReviewRequest
-from domain.rollout import RolloutRequest
+from domain.rollout_request import RolloutRequest
 from domain.webhook import WebhookEvent
 
 _CONCEPTS = (
@@ -99,6 +99,7 @@ _BODIES: tuple[type[Model], ...] = (
     ofrep.EvaluationRequest,
     RolloutRequest,
     rollout.RolloutControlBody,
+    rollout.PromoteBody,
     rollout.RollbackBody,
     WebhookEvent,
 )

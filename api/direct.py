@@ -208,8 +208,11 @@ def compose(
     return Draft(record=record, message=message)
 
 
-async def store(draft: Draft, ports: Ports) -> Stored:
-    """Store a message once; raises ``Conflict`` when its key belongs to another request."""
+async def store(draft: Draft, ports: Ports, *, keyed: bool = True) -> Stored:
+    """Store a message once; raises ``Conflict`` when its key belongs to another request.
+
+    ``keyed``: whoever asks for it can ask again without asking for a second one.
+    """
     record = await ports.campaigns.create(draft.record, ())
     if record.fingerprint != draft.record.fingerprint:
         raise Conflict(
@@ -220,7 +223,7 @@ async def store(draft: Draft, ports: Ports) -> Stored:
     if draft.lifetime is not None:
         # From when it was stored first: a repetition does not get more time.
         message = message.model_copy(update={"expires_at": record.created_at + draft.lifetime})
-    await ports.handovers.create(message)
+    await ports.handovers.create(message, keyed=keyed)
     return Stored(record, await stored_message(record, ports), record.created_at != draft.record.created_at)
 
 

@@ -79,7 +79,8 @@ class Engine:
     async def client(self) -> Client:
         """The connection, opened now if it is not yet."""
         if self._client is None:
-            async with self._connecting, answering(CALL_TIMEOUT):
+            # Waiting for somebody else's attempt counts, too: attempts that hang would add up.
+            async with answering(CALL_TIMEOUT), self._connecting:
                 if self._client is None:
                     self._client = await self._connect()
         return self._client

@@ -49,6 +49,21 @@ def percentage_in_force(flag: Flag, override: FlagOverride) -> Decimal:
     return flag.rollout_percentage if override.percentage is None else override.percentage
 
 
+def override_in_force(override: FlagOverride, *, known: bool) -> str:
+    """What the environment of this process forces, as a sentence; empty: nothing. ``known``: the flag is, too."""
+    share = None if override.percentage is None else f"{override.percentage.normalize():f} %"
+    if override.enabled is False:
+        return "The environment of this process turns it off for everybody."
+    if override.enabled and not known:
+        reached = f"for {share} of users" if share else "for nobody, because it names no percentage"
+        return (
+            f"The environment of this process turns it on, {reached}; the flag is not known here, so that its lists "
+            "and conditions do not count."
+        )
+    forced = [*(["turns it on"] if override.enabled else []), *([f"sets its percentage to {share}"] if share else [])]
+    return f"The environment of this process {' and '.join(forced)}." if forced else ""
+
+
 def _rules(flag: Flag, override: FlagOverride, subject: FlagSubject) -> Iterator[tuple[FlagReason, bool, str]]:
     forced_off = override.enabled is False
     yield FlagReason.FORCED_OFF, forced_off, f"the environment {'turns' if forced_off else 'does not turn'} it off"

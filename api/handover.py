@@ -3,20 +3,19 @@
 What this process can't do because it ends, a worker does: ``activities.handover``.
 """
 
-from functools import partial
+from contextlib import suppress
 from uuid import uuid4
 
 from adapters.bootstrap import Ports
-from api.background import Background, Step
+from api.background import Background
 from api.direct import Stored, enqueue, stored_message
 from api.refusals import QueueFull
 from domain.campaign import CampaignRecord
 from domain.delivery import Message, MessageStatus, Priority
 from domain.errors import HuntazeError, RateLimitExceeded
+from domain.handover import NEVER_QUEUED
 from domain.ports import SendQueues
 from domain.send_queue import FULL_AGAIN, QueueOutlook, has_room
-
-NEVER_QUEUED = "never_queued"
 
 
 def require_room(outlook: QueueOutlook | None, priority: Priority, *, may_wait: bool) -> None:
@@ -39,7 +38,8 @@ async def hand_over(
 
     When that fails, a request that can be repeated (``keyed``) goes on in the background: its repetition is the same
     message. Nobody can repeat a request without a key, what comes next is another message, so this one ends; and so
-    does what a full queue has refused.
+    does what a full queue has refused. A caller is told nothing that is not stored: a refusal is, and without a key the
+    note is gone by which a worker would end the message.
     """
     record = stored.record
 
@@ -48,10 +48,15 @@ async def hand_over(
             record.campaign_id, [stored.message.message_id], MessageStatus.CANCELLED, reason=NEVER_QUEUED
         )
 
+    async def forget() -> None:
+        await ports.handovers.done(record.campaign_id)
+
     try:
         await enqueue(stored, queues)
+        if not keyed:
+            await forget()
     except RateLimitExceeded as error:
-        await _or_later(f"end-{record.campaign_id}", end, background)
+        await end()
         raise _full(
             "The send queue of the account has become full, so the message was not taken and never will be. Come "
             "back after Retry-After with a new Idempotency-Key.",
@@ -61,10 +66,13 @@ async def hand_over(
         if keyed:
             hand_over_later(record, queues, ports, background)
         else:
-            await _or_later(f"end-{record.campaign_id}", end, background)
+            # What can't be ended now is ended by a worker, by its note.
+            with suppress(Exception):
+                await end()
         raise
-    # Nobody waits for it: a note that is left behind costs one more look.
-    background.repeat(f"handed-over-{record.campaign_id}", partial(ports.handovers.done, record.campaign_id))
+    if keyed:
+        # Nobody waits for it: a note that is left behind costs one more look.
+        background.repeat(f"handed-over-{record.campaign_id}", forget)
 
 
 def hand_over_later(record: CampaignRecord, queues: SendQueues, ports: Ports, background: Background) -> None:
@@ -82,13 +90,6 @@ def is_lost(message: Message, outlook: QueueOutlook | None) -> bool:
     """Whether a message should wait in a queue that does not show it, as when the API died in between."""
     known = outlook is not None and any(each.message_id == message.message_id for each in outlook.messages)
     return message.status is MessageStatus.QUEUED and not known
-
-
-async def _or_later(name: str, step: Step, background: Background) -> None:
-    try:
-        await step()
-    except Exception:  # noqa: BLE001 - the caller is told why the message could not be queued
-        background.repeat(name, step)
 
 
 def _full(detail: str, *, may_wait: bool) -> HuntazeError:

@@ -43,6 +43,7 @@ async def accept(
     now: datetime,
     *,
     routed_by: str = "",
+    arm: str = "",
     routed_as: IntentType | None = None,
 ) -> tuple[CampaignRecord, bool]:
     """Check and store a request; returns it and whether it was there before."""
@@ -56,7 +57,7 @@ async def accept(
     await _check_times(intent, campaign_id(caller.user_id, key), ports, now)
     # A hundred thousand recipients take a second to sort into pages: not on the event loop.
     record, pages = await asyncio.to_thread(_prepare, intent, key, caller.user_id, settings.page_size, now)
-    record = record.model_copy(update={"routed_by": routed_by, "routed_as": routed_as})
+    record = record.model_copy(update={"routed_by": routed_by, "arm": arm, "routed_as": routed_as})
     stored = await ports.campaigns.create(record, pages)
     if stored.fingerprint != record.fingerprint:
         raise Conflict(

@@ -2,9 +2,10 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Mapping
+import zlib
+from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from time import perf_counter
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeVar
 
 import structlog
 from starlette.datastructures import Headers as HeaderView
@@ -16,8 +17,11 @@ from domain.legacy import VERSION, AnsweredBy, Headers, LegacyCall, LegacyFault,
 from domain.legacy_answer import failure
 from domain.ports import LegacySystem
 
+T = TypeVar("T")
+
 _log = structlog.get_logger()
 
+TOO_SLOW: Final = "client_too_slow"
 CLIENT_GONE: Final = "client_gone"
 RETRY_AFTER_S: Final = 5
 _SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -126,10 +130,31 @@ class LegacyExchange:
         """Since the request's headers were read."""
         return (perf_counter() - self._started) * 1000
 
-    def call(self, *, without: frozenset[bytes] = frozenset()) -> LegacyCall:
-        """The very request, as it is to be passed on; ``without`` some headers."""
-        headers = tuple((name, text) for name, text in self._raw_headers if name not in without)
-        return LegacyCall(self.method, self._target, headers, self.body.chunks())
+    @property
+    def first_byte_ms(self) -> float:
+        """Until the answer began; until now, if it has not."""
+        return self.elapsed_ms if self._first_byte_ms is None else self._first_byte_ms
+
+    def call(self, *, instead: Mapping[bytes, bytes | None] | None = None) -> LegacyCall:
+        """The very request, as it is to be passed on; ``instead``: other values of some headers, ``None``: without."""
+        instead = instead or {}
+        headers = [(name, text) for name, text in self._raw_headers if name not in instead]
+        headers += [(name, text) for name, text in instead.items() if text is not None]
+        return LegacyCall(self.method, self._target, tuple(headers), self.body.chunks())
+
+    async def while_there(self, work: Coroutine[Any, Any, T]) -> T:
+        """What ``work`` returns; when the client leaves first, it is cancelled, and ``ClientDisconnect`` raised."""
+        task = asyncio.create_task(work)
+        gone = asyncio.create_task(self.body.gone())
+        try:
+            await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)
+            if not task.done():
+                raise ClientDisconnect
+            return task.result()
+        finally:
+            task.cancel()
+            gone.cancel()
+            await asyncio.gather(task, gone, return_exceptions=True)
 
     async def forward(self, legacy: LegacySystem, *, version: str = "", keep: int = 0) -> Forwarded:
         """Let the legacy system answer; its call ends as soon as the client is gone.
@@ -137,20 +162,23 @@ class LegacyExchange:
         ``version``: the answer's ``X-API-Version``, if it is not to be the legacy system's own. ``keep``: bytes of
         the answer that the caller wants to see.
         """
-        work = asyncio.create_task(self._forward(legacy, version, keep))
-        gone = asyncio.create_task(self.body.gone())
         try:
-            await asyncio.wait({work, gone}, return_when=asyncio.FIRST_COMPLETED)
-            return work.result() if work.done() else Forwarded(499, CLIENT_GONE)
+            return await self.while_there(self._forward(legacy, version, keep))
         except ClientDisconnect:
-            return Forwarded(499, CLIENT_GONE)
+            return Forwarded(499, CLIENT_GONE, self.first_byte_ms)
         except ClientTooSlow:
-            await self.answer(408, failure("The request was not sent in time."), AnsweredBy.LEGACY)
-            return Forwarded(408, "client_too_slow")
-        finally:
-            work.cancel()
-            gone.cancel()
-            await asyncio.gather(work, gone, return_exceptions=True)
+            return Forwarded(await self.too_slow(), TOO_SLOW, self.first_byte_ms)
+
+    async def too_slow(self) -> int:
+        """The request's body did not come; returns the status."""
+        await self.answer(408, failure("The request was not sent in time."), AnsweredBy.LEGACY)
+        return 408
+
+    async def come_back(self, message: str) -> int:
+        """Nobody has done anything, and the client may repeat its request; returns the status."""
+        again = ((b"retry-after", str(RETRY_AFTER_S).encode()),)
+        await self.answer(503, failure(message), AnsweredBy.HYBRID, headers=again)
+        return 503
 
     async def answer(
         self,
@@ -174,12 +202,12 @@ class LegacyExchange:
         if not self.body.complete:
             # The unread rest makes the connection useless for another request.
             own.append((b"connection", b"close"))
-        await self._send({"type": "http.response.start", "status": status, "headers": own})
+        await self._begin(status, own)
         await self._send({"type": "http.response.body", "body": content})
 
     async def relay(self, status: int, headers: Headers, content: bytes) -> None:
         """An answer of the legacy system that was read already."""
-        await self._send({"type": "http.response.start", "status": status, "headers": list(_answered(headers, ""))})
+        await self._begin(status, _answered(headers, ""))
         await self._send({"type": "http.response.body", "body": content})
 
     async def refuse(self, error: LegacyUnavailable, *, version: str = VERSION) -> int:
@@ -195,18 +223,21 @@ class LegacyExchange:
         status = 0
         try:
             async with legacy.exchange(self.call()) as answer:
-                status, first_byte_ms = answer.status, self.elapsed_ms
-                headers = _answered(answer.headers, version)
-                await self._send({"type": "http.response.start", "status": status, "headers": list(headers)})
+                status, headers = answer.status, _answered(answer.headers, version)
+                await self._begin(status, headers)
                 body = await self._stream(answer.chunks, keep)
-                return Forwarded(status, "", first_byte_ms, headers, body)
+                return Forwarded(status, "", self.first_byte_ms, headers, body)
         except LegacyUnavailable as error:
             if status:
                 # Too late for another answer: an end without the promised bytes tells the client that they are missing.
                 _log.warning("legacy.answer_incomplete", status=status, fault=str(error.fault))
             else:
                 status = await self.refuse(error, version=version or VERSION)
-            return Forwarded(status, f"legacy_{error.fault}", self.elapsed_ms)
+            return Forwarded(status, f"legacy_{error.fault}", self.first_byte_ms)
+
+    async def _begin(self, status: int, headers: Sequence[tuple[bytes, bytes]]) -> None:
+        self._first_byte_ms = self.elapsed_ms
+        await self._send({"type": "http.response.start", "status": status, "headers": list(headers)})
 
     async def _stream(self, chunks: AsyncIterator[bytes], keep: int) -> bytes | None:
         """Piece by piece, never more than one of them in memory beside what is kept."""
@@ -218,6 +249,21 @@ class LegacyExchange:
             await self._send({"type": "http.response.body", "body": chunk, "more_body": True})
         await self._send({"type": "http.response.body", "body": b""})
         return b"".join(kept) if size <= keep else None
+
+
+def unpacked(headers: Headers, body: bytes, most: int) -> bytes | None:
+    """A body as it was before it was packed; ``None``: not readable, or larger than ``most`` bytes."""
+    packing = b", ".join(text for name, text in headers if name == b"content-encoding").strip().lower()
+    if packing in {b"", b"identity"}:
+        return body if len(body) <= most else None
+    if packing not in {b"gzip", b"x-gzip"}:
+        return None
+    unpacking = zlib.decompressobj(wbits=31)
+    try:
+        plain = unpacking.decompress(body, most)
+    except zlib.error:
+        return None
+    return plain if unpacking.eof else None
 
 
 def _answered(headers: Headers, version: str) -> Headers:

@@ -15,11 +15,11 @@ from typing import Any, Final, NamedTuple
 from adapters.bootstrap import Ports
 from adapters.settings import Settings
 from api.background import Background
-from api.engine import Engine, EngineUnavailable, NotRunning
+from api.engine import CALL_TIMEOUT, Engine, EngineUnavailable, NotRunning
 from api.intake import accept
 from api.refusals import Refusal
 from domain.access import Principal, Role
-from domain.campaign import CampaignRecord, CampaignStatus, ControlRequest, campaign_id
+from domain.campaign import CampaignRecord, CampaignStatus, ControlRequest, campaign_id, generation_workflow_id
 from domain.delivery import MessageStatus
 from domain.errors import Conflict, DependencyUnavailable, HuntazeError
 from domain.legacy import Translation
@@ -39,7 +39,8 @@ FAILED: Final = "failed"
 
 @dataclass(frozen=True)
 class HybridRequest:
-    """What is to be run. ``keyed``: the client can repeat the request under the same key."""
+    """What is to be run. ``keyed``: the client can repeat the request under the same key. ``arm``: which side of the
+    flag's rollout it is evidence for; empty: of neither."""
 
     translation: Translation
     user: str
@@ -48,22 +49,27 @@ class HybridRequest:
     keyed: bool
     flag: str
     trace_id: str
+    arm: str = ""
 
 
 class Answered(NamedTuple):
-    """The new system's answer. ``error``: class of what went wrong in spite of it."""
+    """The new system's answer. ``error``: class of what went wrong in spite of it. ``repeats``: of a request that had
+    ended before, so that it is evidence of nothing new."""
 
     status: int
     body: Mapping[str, Any]
     error: str = ""
     cost_micros: int | None = None
     compliance: float | None = None
+    repeats: bool = False
 
 
 class HandedBack(NamedTuple):
-    """Nothing has happened and nothing will: the legacy system may answer. ``error``: class of what went wrong."""
+    """Nothing has happened and nothing will: the legacy system may answer. ``error``: class of what went wrong.
+    ``repeats``: it went wrong before, and was evidence then."""
 
     error: str
+    repeats: bool = False
 
 
 class HybridSystem:
@@ -82,6 +88,8 @@ class HybridSystem:
             async with asyncio.timeout(min(STORE_PATIENCE_S, self._settings.legacy_answer_within_s)):
                 record, _ = await self._accept(request)
         except Conflict as error:
+            if (given_away := await self._is_given_away(campaign_of(request))) is not False:
+                return HandedBack(ANSWERED_BY_LEGACY, repeats=True) if given_away else _nothing_to_say(error)
             errors = ({"field": "Idempotency-Key", "message": error.message},)
             return Answered(400, failure("Invalid request format", errors))
         except Exception as error:  # noqa: BLE001 - whatever failed, nothing was started yet
@@ -110,6 +118,8 @@ class HybridSystem:
             self._settings,
             datetime.now(UTC),
             routed_by=request.flag,
+            # What sends is answered long before its end, which is then evidence too.
+            arm=request.arm if request.translation.may_send else "",
             routed_as=request.translation.answered_as,
         )
 
@@ -136,6 +146,31 @@ class HybridSystem:
                     return answer._replace(error=error_class(error))
         return _nothing_to_say(error)
 
+    async def abandon(self, request: HybridRequest, patience_s: float) -> None:
+        """End the run of a request that sends nothing and whose answer nobody wants any more.
+
+        A worker gets ``patience_s`` to stop it and to book what it cost; then, with no worker there, it is over
+        without one.
+        """
+        with suppress(Exception):
+            client = await self._engine.client()
+            run = client.get_workflow_handle(generation_workflow_id(campaign_of(request)))
+            await run.cancel(rpc_timeout=CALL_TIMEOUT)
+            try:
+                async with asyncio.timeout(patience_s):
+                    await run.result()
+            except TimeoutError:
+                await run.terminate(reason=TIMEOUT, rpc_timeout=CALL_TIMEOUT)
+                await self._ports.campaigns.set_status(campaign_of(request), CampaignStatus.CANCELLED, TIMEOUT)
+
+    async def _is_given_away(self, campaign: str) -> bool | None:
+        """Whether the legacy system has a request; ``None``: nobody can tell."""
+        with suppress(Exception):
+            async with asyncio.timeout(STORE_PATIENCE_S):
+                record = await self._ports.campaigns.get(campaign)
+                return record is not None and _given_away(record)
+        return None
+
     async def _disarmed(self, campaign_id: str) -> bool:
         """End a request that no workflow has taken up; False: one has, or nobody can tell."""
         try:
@@ -159,8 +194,8 @@ class HybridSystem:
     async def _ended(self, request: HybridRequest, record: CampaignRecord) -> Answered | HandedBack:
         """A repetition of what has ended."""
         if _given_away(record):
-            return HandedBack(ANSWERED_BY_LEGACY)
-        return await self._after_waiting(request, record)
+            return HandedBack(ANSWERED_BY_LEGACY, repeats=True)
+        return (await self._after_waiting(request, record))._replace(repeats=True)
 
     async def _after_waiting(self, request: HybridRequest, record: CampaignRecord) -> Answered | HandedBack:
         try:
@@ -197,8 +232,10 @@ async def awaits_review(record: CampaignRecord, ports: Ports) -> bool:
         return False
     with suppress(Exception):
         async with asyncio.timeout(STORE_PATIENCE_S):
-            counts = await ports.messages.count_by_status(record.campaign_id)
-            return counts.get(MessageStatus.DRAFTED, 0) > 0
+            drafts = await ports.messages.list(
+                record.campaign_id, status=MessageStatus.DRAFTED, account_id=None, limit=1, cursor=None
+            )
+            return bool(drafts.messages)
     return False
 
 

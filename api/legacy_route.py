@@ -1,15 +1,17 @@
 """Whose a legacy request is, and which system it goes to."""
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeVar
 
 from pydantic import ValidationError
 from pydantic_core import from_json
 from starlette.datastructures import Headers
 
-from api.authentication import KeysUnavailable, TokenVerifier, Unauthenticated
+from adapters.settings import Settings
+from api.authentication import KeysUnavailable, TokenExpired, TokenVerifier, Unauthenticated
 from api.intake import checked_key
 from api.legacy_exchange import LegacyExchange
 from api.refusals import MalformedRequest
@@ -20,17 +22,24 @@ from domain.legacy import (
     LegacyReason,
     Translation,
     bad_request,
+    may_send,
     platforms_of,
     translate,
+    usable_user,
     user_of,
 )
 from domain.observation import Arm
 from domain.ports import Flags
 
+T = TypeVar("T")
+
 MAX_READ: Final = 1024 * 1024
 """Bytes of a body that is read to find its user; a larger one is streamed to the legacy system unread."""
 
-_CLOSED: Final = frozenset(
+SMALL: Final = 32 * 1024
+"""Bytes that are read and translated in a millisecond or so."""
+
+CLOSED: Final = frozenset(
     {
         FlagReason.UNKNOWN_FLAG,
         FlagReason.NO_SNAPSHOT,
@@ -40,6 +49,11 @@ _CLOSED: Final = frozenset(
     }
 )
 """Off whatever else is known of the user: nothing further is looked at."""
+
+_UNCLEAR: Final[Mapping[str, str]] = {
+    LegacyReason.TOKEN_NOT_CHECKED: "Tokens can't be checked at the moment; try again.",
+    LegacyReason.TOKEN_EXPIRED: "The token has expired; try again with a new one.",
+}
 
 
 class Identity(NamedTuple):
@@ -53,7 +67,8 @@ class Identity(NamedTuple):
 
 class Routed(NamedTuple):
     """Where a request goes and why. ``arm``: which side of a rollout it is evidence for; ``None``: of neither, because
-    something else than the rollout's percentage decided. ``errors``: it breaks the legacy API's own contract."""
+    something else than the rollout's percentage decided. ``errors``: it breaks the legacy API's own contract.
+    ``repeatable_send``: it may send, and a repetition of it would be known by its ``Idempotency-Key``."""
 
     reason: str
     user: str = ""
@@ -63,33 +78,116 @@ class Routed(NamedTuple):
     to_hybrid: bool = False
     arm: Arm | None = None
     errors: tuple[Mapping[str, str], ...] | None = None
+    repeatable_send: bool = False
+
+    @property
+    def unclear(self) -> str:
+        """Why nobody can say whose request it is, for the client; empty: it is known, or never will be."""
+        return _UNCLEAR.get(self.reason, "")
 
 
-async def route_list(exchange: LegacyExchange, flags: Flags, verifier: TokenVerifier, trusts: bool) -> Routed:
-    """A request for a user's campaigns."""
-    return await _lead(None, exchange, flags, verifier, trusts)
+class LegacyRouter:
+    """Decides by the flag, and before anything is stored or started."""
 
+    def __init__(self, flags: Flags, verifier: TokenVerifier, settings: Settings) -> None:
+        self._flags = flags
+        self._verifier = verifier
+        self._trusts = settings.trusts_legacy_user_id
+        self._max_audience = settings.max_audience
+        self._forced_percentage = settings.hybrid_orchestrator_percentage
 
-async def route_campaign(
-    body: bytes, exchange: LegacyExchange, flags: Flags, verifier: TokenVerifier, trusts: bool
-) -> Routed:
-    """A new campaign. Whatever can't be ours is the legacy system's, before anything is stored or started."""
-    document, readable = read(body)
-    routed = await _lead(document, exchange, flags, verifier, trusts)
-    if routed.identity is None:
-        return routed
-    if not readable:
-        return routed._replace(errors=({"field": "body", "message": "JSON decode error"},))
-    try:
-        campaign = LegacyCampaign.model_validate(document)
-    except ValidationError as error:
-        return routed._replace(errors=tuple(bad_request(error)))
-    translation = translate(campaign, routed.identity.accounts)
-    if isinstance(translation, LegacyReason):
-        return _to_legacy(routed, translation)
-    if not _usable_key(exchange.headers):
-        return _to_legacy(routed, LegacyReason.UNUSABLE_KEY)
-    return routed._replace(translation=translation, arm=_arm(routed.decision))
+    async def listing(self, exchange: LegacyExchange) -> Routed:
+        """A request for a user's campaigns."""
+        return await self._lead(None, exchange)
+
+    async def campaign(self, body: bytes, exchange: LegacyExchange, *, identify: bool = False) -> Routed:
+        """A new campaign; one that can't be ours is the legacy system's.
+
+        ``identify``: find out whose it is although the flag is on for nobody.
+        """
+        document, readable = await off_the_loop(len(body), lambda: read(body))
+        led = await self._lead(document, exchange, identify=identify)
+        keyed = "idempotency-key" in exchange.headers
+        if led.decision is None or led.decision.reason in CLOSED or not (led.to_hybrid or led.arm or keyed):
+            return led
+        return await off_the_loop(len(body), lambda: self._translated(led, document, readable, exchange.headers))
+
+    def _translated(self, led: Routed, document: object, readable: bool, headers: Headers) -> Routed:
+        if not readable:
+            return led._replace(arm=None, errors=({"field": "body", "message": "JSON decode error"},))
+        try:
+            campaign = LegacyCampaign.model_validate(document)
+        except ValidationError as error:
+            return led._replace(arm=None, errors=tuple(bad_request(error)))
+        key = headers.get("idempotency-key")
+        usable_key = key is None or _usable_key(key)
+        if led.identity is None:
+            return led._replace(repeatable_send=key is not None and usable_key and may_send(campaign))
+        translation = translate(campaign, led.identity.accounts, max_audience=self._max_audience)
+        if isinstance(translation, LegacyReason):
+            return _to_legacy(led, translation)
+        if not usable_key:
+            return _to_legacy(led, LegacyReason.UNUSABLE_KEY)
+        return led._replace(translation=translation, repeatable_send=key is not None and translation.may_send)
+
+    async def _lead(self, document: object, exchange: LegacyExchange, *, identify: bool = False) -> Routed:
+        user = user_of(document, exchange.query)
+        if user is None:
+            return Routed(LegacyReason.NO_USER)
+        first = self._flags.evaluate(HYBRID_ORCHESTRATOR, FlagSubject(user_id=user))
+        if first.reason in CLOSED:
+            return Routed(first.reason, user, first)
+        if not usable_user(user):
+            return Routed(LegacyReason.UNUSABLE_USER_ID, user, first)
+        if not identify and self._is_on_for_nobody():
+            return Routed(first.reason, user, first)
+        identity = await self._identity(user, exchange.headers)
+        if isinstance(identity, LegacyReason):
+            return Routed(identity, user, first)
+        subject = FlagSubject(
+            user_id=user,
+            tier=identity.tier,
+            account_age_days=identity.account_age_days,
+            region=identity.region,
+            platforms=platforms_of(document),
+        )
+        decision = self._flags.evaluate(HYBRID_ORCHESTRATOR, subject)
+        return Routed(
+            decision.reason, user, decision, identity=identity, to_hybrid=decision.enabled, arm=_arm(decision)
+        )
+
+    def _is_on_for_nobody(self) -> bool:
+        """Whoever it is: not even the identity provider has to be asked."""
+        flag = next((each for each in self._flags.all() if each.name == HYBRID_ORCHESTRATOR), None)
+        percentage = flag.rollout_percentage if flag is not None else 0
+        if self._forced_percentage is not None:
+            percentage = self._forced_percentage
+        return percentage == 0 and not (flag is not None and flag.user_whitelist)
+
+    async def _identity(self, user: str, headers: Headers) -> Identity | LegacyReason:
+        """By our token, else by what the headers say where the user id is believed as well.
+
+        A token that is none of ours is the legacy system's business.
+        """
+        scheme, _, token = headers.get("authorization", "").partition(" ")
+        if scheme.lower() == "bearer" and token.strip():
+            try:
+                return _of_claims(user, await self._verifier.claims(token.strip()))
+            except KeysUnavailable:
+                return LegacyReason.TOKEN_NOT_CHECKED
+            except TokenExpired:
+                if not self._trusts:
+                    return LegacyReason.TOKEN_EXPIRED
+            except Unauthenticated:
+                pass
+        if not self._trusts:
+            return LegacyReason.UNAUTHENTICATED
+        age = headers.get("x-account-age-days", "")
+        return Identity(
+            tier=headers.get("x-user-tier"),
+            region=headers.get("x-user-region"),
+            account_age_days=int(age) if age.isascii() and age.isdecimal() and len(age) <= 6 else None,
+        )
 
 
 def read(body: bytes) -> tuple[object, bool]:
@@ -100,50 +198,9 @@ def read(body: bytes) -> tuple[object, bool]:
         return None, False
 
 
-async def _lead(
-    document: object, exchange: LegacyExchange, flags: Flags, verifier: TokenVerifier, trusts: bool
-) -> Routed:
-    user = user_of(document, exchange.query)
-    if user is None:
-        return Routed(LegacyReason.NO_USER)
-    first = flags.evaluate(HYBRID_ORCHESTRATOR, FlagSubject(user_id=user))
-    if first.reason in _CLOSED:
-        return Routed(first.reason, user, first)
-    identity = await _identity(user, exchange.headers, verifier, trusts)
-    if isinstance(identity, LegacyReason):
-        return Routed(identity, user, first)
-    subject = FlagSubject(
-        user_id=user,
-        tier=identity.tier,
-        account_age_days=identity.account_age_days,
-        region=identity.region,
-        platforms=platforms_of(document),
-    )
-    decision = flags.evaluate(HYBRID_ORCHESTRATOR, subject)
-    return Routed(decision.reason, user, decision, identity=identity, to_hybrid=decision.enabled)
-
-
-async def _identity(user: str, headers: Headers, verifier: TokenVerifier, trusts: bool) -> Identity | LegacyReason:
-    """By our token, else by what the headers say where the user id is believed as well.
-
-    A token that is none of ours is the legacy system's business.
-    """
-    scheme, _, token = headers.get("authorization", "").partition(" ")
-    if scheme.lower() == "bearer" and token.strip():
-        try:
-            return _of_claims(user, await verifier.claims(token.strip()))
-        except KeysUnavailable:
-            return LegacyReason.TOKEN_NOT_CHECKED
-        except Unauthenticated:
-            pass
-    if not trusts:
-        return LegacyReason.UNAUTHENTICATED
-    age = headers.get("x-account-age-days", "")
-    return Identity(
-        tier=headers.get("x-user-tier"),
-        region=headers.get("x-user-region"),
-        account_age_days=int(age) if age.isascii() and age.isdecimal() and len(age) <= 6 else None,
-    )
+async def off_the_loop(size: int, work: Callable[[], T]) -> T:
+    """What ``work`` returns; for more than a few bytes it is done where nobody else waits for it."""
+    return await asyncio.to_thread(work) if size > SMALL else work()
 
 
 def _of_claims(user: str, claims: Mapping[str, Any]) -> Identity | LegacyReason:
@@ -175,17 +232,16 @@ def _age_days(created: object) -> int | None:
     return None
 
 
-def _usable_key(headers: Headers) -> bool:
-    key = headers.get("idempotency-key")
+def _usable_key(key: str) -> bool:
     try:
-        return key is None or bool(checked_key(key))
+        return bool(checked_key(key))
     except MalformedRequest:
         return False
 
 
 def _to_legacy(routed: Routed, reason: LegacyReason) -> Routed:
-    """A flag that is off is the reason that counts."""
-    return routed._replace(reason=reason, to_hybrid=False) if routed.to_hybrid else routed
+    """A flag that is off is the reason that counts. What could not be ours on either side is no evidence."""
+    return routed._replace(arm=None, reason=reason if routed.to_hybrid else routed.reason, to_hybrid=False)
 
 
 def _arm(decision: FlagDecision | None) -> Arm | None:

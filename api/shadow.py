@@ -5,7 +5,6 @@ Nobody waits for them, nothing is sent, and their requests belong to a user of t
 
 import asyncio
 import json
-import zlib
 from collections import Counter
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -19,14 +18,23 @@ from pydantic import ValidationError
 
 from adapters.bootstrap import Ports
 from adapters.settings import Settings
-from api.legacy_exchange import Forwarded
-from api.legacy_hybrid import UNEXPECTED, Answered, HybridRequest, HybridSystem, campaign_of
-from api.legacy_route import read
+from api.legacy_exchange import Forwarded, unpacked
+from api.legacy_hybrid import (
+    ENGINE_UNAVAILABLE,
+    TIMEOUT,
+    UNEXPECTED,
+    Answered,
+    HandedBack,
+    HybridRequest,
+    HybridSystem,
+    campaign_of,
+)
+from api.legacy_route import off_the_loop, read
 from domain.campaign import OnBudget
 from domain.cost import micros_from_dollars
 from domain.flag import HYBRID_SHADOW
 from domain.legacy import SHADOW_USER, VERSION, AnsweredBy, LegacyCampaign, LegacyReason, translate, without_effect
-from domain.shadow import ComparedAnswer, Comparison, compare
+from domain.shadow import STATUSES, ComparedAnswer, Comparison, FieldParity, compare
 
 _log = structlog.get_logger()
 
@@ -39,12 +47,29 @@ OVER_BUDGET: Final = "daily_cost"
 BUSY: Final = "busy"
 
 
+GRACE_S: Final = 15.0
+"""How long a worker has to stop a run that took too long, and to book what it cost."""
+
+
+_PERHAPS_RUNNING: Final = frozenset({TIMEOUT, ENGINE_UNAVAILABLE})
+
+
 class Answers(NamedTuple):
-    """A request that the legacy system has answered."""
+    """A request that the legacy system has answered. ``accounts``: those that its user's token lists; ``None``: not
+    limited by one."""
 
     request: bytes
     answer: Forwarded
     trace_id: str
+    accounts: frozenset[str] | None = None
+
+
+class ShadowRequest(NamedTuple):
+    """What is run. ``intent``: what was asked for; ``only_planned``: it would send, so it is planned and no more."""
+
+    request: HybridRequest
+    intent: str
+    only_planned: bool
 
 
 class ShadowRuns:
@@ -54,6 +79,7 @@ class ShadowRuns:
         self._ports = ports
         self._hybrid = hybrid
         self._most = settings.shadow_concurrency
+        self._max_audience = settings.max_audience
         self._max_cost: Decimal = settings.shadow_max_cost
         self._daily_micros = micros_from_dollars(settings.shadow_daily_cost)
         self._tasks: set[asyncio.Task[None]] = set()
@@ -94,7 +120,8 @@ class ShadowRuns:
     async def _affordable(self) -> bool:
         """Whether the day's money covers everything that runs now, at its most expensive.
 
-        Every process looks for itself: together they may exceed the cap by what they are running at that moment.
+        This saves runs that would come to nothing. The cap itself is a budget of the user whose the runs are, and holds
+        before each call of a model, whichever worker makes it and when.
         """
         today = datetime.now(UTC).date().isoformat()
         totals = await self._ports.costs.user_totals(SHADOW_USER, today, today)
@@ -103,44 +130,48 @@ class ShadowRuns:
 
     async def _compared(self, answers: Answers) -> Comparison:
         key, at = str(uuid4()), datetime.now(UTC)
-        legacy = _compared_answer(answers.answer)
-        request, intent = self._request(answers, key)
-        if request is None or legacy is None:
-            error = NOT_COMPARABLE if request is not None else intent
-            return _without_answer(key, at, intent if request is not None else "", error, answers)
+        legacy = await off_the_loop(len(answers.answer.body or b""), lambda: _compared_answer(answers.answer))
+        shadow = await off_the_loop(len(answers.request), lambda: self._request(answers, key))
+        if isinstance(shadow, str):
+            return _without_answer(key, at, "", shadow, answers)
+        if legacy is None:
+            return _without_answer(key, at, shadow.intent, NOT_COMPARABLE, answers)
         started = perf_counter()
-        outcome = await self._hybrid.run(request)
+        outcome = await self._hybrid.run(shadow.request)
         hybrid_ms = (perf_counter() - started) * 1000
+        if isinstance(outcome, HandedBack) and outcome.error in _PERHAPS_RUNNING:
+            await self._hybrid.abandon(shadow.request, GRACE_S)
         cost = 0
         with suppress(Exception):
-            cost = (await self._ports.costs.campaign_totals(campaign_of(request))).cost_micros
-        answered = isinstance(outcome, Answered) and not outcome.error
+            cost = (await self._ports.costs.campaign_totals(campaign_of(shadow.request))).cost_micros
+        fields: tuple[FieldParity, ...] = ()
+        if isinstance(outcome, Answered) and not outcome.error:
+            fields = compare(legacy, _hybrid_answer(outcome), by_type=STATUSES if shadow.only_planned else frozenset())
         return Comparison(
             comparison_id=key,
             at=at,
-            intent=intent,
-            fields=compare(legacy, _hybrid_answer(outcome)) if isinstance(outcome, Answered) and answered else (),
+            intent=shadow.intent,
+            fields=fields,
             legacy_ms=answers.answer.first_byte_ms,
             hybrid_ms=hybrid_ms,
             cost_micros=cost,
-            error="" if answered else outcome.error,
+            error=outcome.error,
         )
 
-    def _request(self, answers: Answers, key: str) -> tuple[HybridRequest | None, str]:
-        """The request with its intent, or why there is none."""
+    def _request(self, answers: Answers, key: str) -> ShadowRequest | str:
+        """What to run, or why there is nothing."""
         document, _ = read(answers.request)
         try:
             campaign = LegacyCampaign.model_validate(document)
         except ValidationError:
-            return None, NOT_TRANSLATABLE
-        translation = translate(campaign, None)
-        if isinstance(translation, LegacyReason):
-            return None, f"{NOT_TRANSLATABLE}_{translation}"
-        translation = without_effect(translation)
+            return NOT_TRANSLATABLE
+        asked = translate(campaign, answers.accounts, max_audience=self._max_audience)
+        if isinstance(asked, LegacyReason):
+            return f"{NOT_TRANSLATABLE}_{asked}"
+        translation = without_effect(asked)
         thrifty = {"max_cost": self._max_cost, "on_budget": OnBudget.STOP}
-        translation = translation.model_copy(update={"intent": translation.intent.model_copy(update=thrifty)})
         request = HybridRequest(
-            translation=translation,
+            translation=translation.model_copy(update={"intent": translation.intent.model_copy(update=thrifty)}),
             user=campaign.user_id,
             owner=SHADOW_USER,
             key=key,
@@ -148,23 +179,16 @@ class ShadowRuns:
             flag=HYBRID_SHADOW,
             trace_id=answers.trace_id,
         )
-        return request, str(translation.intent.type)
+        return ShadowRequest(request, str(asked.intent.type), only_planned=asked.may_send)
 
 
 def _compared_answer(answer: Forwarded) -> ComparedAnswer | None:
     """Unpacked and read; ``None`` when it is no JSON, too large, or packed in a way that is not known."""
-    headers = {name.decode("latin-1"): text.decode("latin-1") for name, text in answer.headers}
-    body = answer.body
-    if body is None:
-        return None
-    packed = headers.pop("content-encoding", "identity").lower()
-    if packed == "gzip":
-        unpacking = zlib.decompressobj(wbits=31)
-        with suppress(zlib.error):
-            body = unpacking.decompress(body, MAX_ANSWER)
-    elif packed != "identity":
-        return None
-    document, readable = read(body)
+    plain = None if answer.body is None else unpacked(answer.headers, answer.body, MAX_ANSWER)
+    document, readable = read(plain or b"")
+    headers = {
+        name.decode("latin-1"): text.decode("latin-1") for name, text in answer.headers if name != b"content-encoding"
+    }
     return ComparedAnswer(answer.status, headers, document) if readable else None
 
 
@@ -172,7 +196,6 @@ def _hybrid_answer(answered: Answered) -> ComparedAnswer:
     """With the headers that a client would get."""
     headers = {
         "content-type": "application/json",
-        "content-length": "0",
         "x-api-version": VERSION,
         "x-provider": str(AnsweredBy.HYBRID),
         "x-duration": "0ms",

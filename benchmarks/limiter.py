@@ -66,6 +66,8 @@ class NothingStored:
 
     async def keep(self, slots: Sequence[Slot]) -> None: ...
 
+    async def forget(self, slots: Sequence[Slot]) -> None: ...
+
 
 async def main(chosen: Options) -> None:
     report = Report("limiter")

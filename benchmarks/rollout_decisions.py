@@ -22,16 +22,8 @@ from typing import Final
 from benchmarks.report import Options, Report, options, table
 from domain.flag import RollbackTriggers
 from domain.observation import LATENCY_BOUNDS_MS, ArmCounts, Observed, Sums
-from domain.rollout import (
-    Guardrails,
-    RolloutPhase,
-    RolloutRequest,
-    RolloutState,
-    advanced,
-    begin,
-    next_action,
-    percentage,
-)
+from domain.rollout import RolloutPhase, RolloutState, advanced, begin, next_action, percentage
+from domain.rollout_request import Guardrails, RolloutRequest
 from domain.rollout_verdict import look
 
 BEGAN: Final = datetime(2026, 1, 1, tzinfo=UTC)

@@ -12,6 +12,7 @@ from cli.environment import DIRECTORY, Directory
 
 if TYPE_CHECKING:
     from cli.client import ApiClient
+    from cli.table import Table
 
 app = typer.Typer(
     help="Feature flags: who gets the new system, and why.", no_args_is_help=True, pretty_exceptions_enable=False
@@ -80,7 +81,9 @@ def set_flag(
     platform: Annotated[list[str] | None, typer.Option(help=f"only for users of one of these; {ANY}: all")] = None,
     error_rate: Annotated[str | None, typer.Option(help=f"a rollout is rolled back above so many %; {NONE}")] = None,
     latency: Annotated[str | None, typer.Option(help=f"… above this p95 latency in ms; {NONE}")] = None,
-    window: Annotated[int | None, typer.Option(min=1, max=1_440, help="… measured over so many minutes")] = None,
+    window: Annotated[
+        int | None, typer.Option(min=1, max=1_440, help="minutes whose plain rates a promotion looks at")
+    ] = None,
     reset: Annotated[bool, typer.Option("--reset", help="drop what was set before instead of adding to it")] = False,
     api: Api = None,
     token: Token = None,
@@ -195,13 +198,20 @@ def _number(option: str, given: str | None, nothing: str) -> tuple[float | None,
 
 
 def _show_list(answer: dict[str, Any]) -> None:
-    from cli.table import Text, table_of
-
     if not answer["flags"]:
         print('no flags yet; create one: huntaze flags set hybrid-orchestrator --enable --percentage 5 --reason "…"')
-        return
+    else:
+        stdout().print(_flags_table(answer["flags"]))
+    for name, override in answer["overrides"].items():
+        print(f"the environment overrides {name}: {override_in_words(override)}")
+    print(_freshness(answer["snapshot"]))
+
+
+def _flags_table(flags: list[dict[str, Any]]) -> "Table":
+    from cli.table import Text, table_of
+
     table = table_of("flag", "on", "percent", "allow", "deny", "conditions", "revision", "when", "who", "rollout")
-    for flag in answer["flags"]:
+    for flag in flags:
         table.add_row(
             flag["name"],
             "yes" if flag["enabled"] else "no",
@@ -214,10 +224,7 @@ def _show_list(answer: dict[str, Any]) -> None:
             Text(flag["changedBy"]),
             flag["rolloutId"],
         )
-    stdout().print(table)
-    for name, override in answer["overrides"].items():
-        print(f"the environment overrides {name}: {override_in_words(override)}")
-    print(_freshness(answer["snapshot"]))
+    return table
 
 
 def _show_flag(flag: dict[str, Any]) -> None:
@@ -226,6 +233,7 @@ def _show_flag(flag: dict[str, Any]) -> None:
     print(f"deny list: {_users(flag['userBlacklist'])}")
     print(f"conditions: {conditions_in_words(flag['conditions']) or 'none'}")
     print(f"a rollout is rolled back: {_triggers(flag['rollbackTriggers'])}")
+    print(f"a promotion looks at the plain rates of {flag['rollbackTriggers']['timeWindowMinutes']} minutes")
     if flag["rolloutId"]:
         print(f"steered by the rollout {flag['rolloutId']}")
     print(f"revision {flag['revision']}, {flag['changedAt']}, {flag['changedBy']}: {flag['reason']}")
@@ -266,8 +274,6 @@ def _show_explanation(answer: dict[str, Any]) -> None:
         decides = ("on" if answer["enabled"] else "off") if rule["decides"] else ""
         table.add_row(RULES[rule["rule"]], "yes" if rule["matched"] else "no", decides, Text(rule["detail"]))
     stdout().print(table)
-    if answer["override"]:
-        print(f"the environment overrides the flag: {override_in_words(answer['override'])}")
     print(f"revision {answer['revision']}; {_freshness(answer['snapshot'])}")
 
 
@@ -300,9 +306,7 @@ def _triggers(triggers: dict[str, Any]) -> str:
         for field, unit in (("errorRateThreshold", "% errors"), ("latencyThreshold", "ms at p95"))
         if triggers[field] is not None
     ]
-    return (
-        f"{' or '.join(named)} in {triggers['timeWindowMinutes']} minutes" if named else "by no threshold of the flag"
-    )
+    return " or ".join(named) if named else "by no threshold of the flag"
 
 
 def _freshness(snapshot: dict[str, Any]) -> str:

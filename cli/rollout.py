@@ -40,6 +40,16 @@ def start(
     p95_latency_ratio: Annotated[float | None, typer.Option(help="guardrail: canary to baseline")] = None,
     compliance_score: Annotated[float | None, typer.Option(help="guardrail: least mean score, 0 to 1")] = None,
     cost_per_request_micros: Annotated[int | None, typer.Option(help="guardrail: highest mean, in µ$")] = None,
+    no_error_rate_increase: Annotated[
+        bool, typer.Option("--no-error-rate-increase", help="the canary may fail more often than the baseline")
+    ] = False,
+    no_error_rate: Annotated[
+        bool, typer.Option("--no-error-rate", help="not even the flag's trigger; the baseline is still compared with")
+    ] = False,
+    no_p95_latency_ms: Annotated[bool, typer.Option("--no-p95-latency-ms", help="not even the flag's trigger")] = False,
+    recall_on_rollback: Annotated[
+        bool, typer.Option("--recall-on-rollback", help="a rollback by itself also takes back messages")
+    ] = False,
     api: Api = None,
     token: Token = None,
     directory: Directory = DIRECTORY,
@@ -61,13 +71,16 @@ def start(
             p95LatencyRatio=p95_latency_ratio,
             complianceScore=compliance_score,
             costPerRequestMicros=cost_per_request_micros,
+            errorRateIncrease=False if no_error_rate_increase else None,
+            without=left_out(errorRate=no_error_rate, p95LatencyMs=no_p95_latency_ms),
         ),
+        recallOnRollback=recall_on_rollback or None,
     )
 
     async def ask(client: "ApiClient") -> Any:
         return await client.post(ROLLOUTS, body)
 
-    show(call(ask, api, token, directory, role="operator"), as_json, _show)
+    show(call(ask, api, token, directory, role="admin"), as_json, _show)
 
 
 @app.command()
@@ -86,8 +99,8 @@ def status(
     show(call(ask, api, token, directory, role="operator"), as_json, _show_all if flag is None else _show)
 
 
-def _steering(verb: str, summary: str) -> None:
-    """``pause``, ``resume`` and ``promote`` differ in one word."""
+def _steering(verb: str, summary: str, role: str) -> None:
+    """``pause`` and ``resume`` differ in a word, and in who may."""
 
     def steer(
         flag: FlagName,
@@ -100,14 +113,39 @@ def _steering(verb: str, summary: str) -> None:
         async def ask(client: "ApiClient") -> Any:
             return await client.post(f"{ROLLOUTS}/{flag}/{verb}", {"reason": reason})
 
-        show(call(ask, api, token, directory, role="operator"), as_json, _show)
+        show(call(ask, api, token, directory, role=role), as_json, _show)
 
     app.command(verb, help=summary)(steer)
 
 
-_steering("pause", "Stay on this step; guardrails go on.")
-_steering("resume", "Go on after a pause.")
-_steering("promote", "To the next step now, unless the canary fails.")
+_steering("pause", "Stay on this step; guardrails go on.", "operator")
+_steering("resume", "Go on after a pause.", "admin")
+
+
+@app.command()
+def promote(
+    flag: FlagName,
+    reason: Why = "",
+    stands_at: Annotated[
+        float | None, typer.Option("--from", help="refuse unless it stands at this percentage; default: where it is")
+    ] = None,
+    api: Api = None,
+    token: Token = None,
+    directory: Directory = DIRECTORY,
+    as_json: AsJson = False,
+) -> None:
+    """To the next step now, unless the canary fails. Repeat it with --from after a time-out: one step, not two."""
+
+    async def ask(client: "ApiClient") -> Any:
+        start = stands_at
+        if start is None:
+            report = (await client.get(f"{ROLLOUTS}/{flag}"))["report"]
+            start = report["percentage"] if report else None
+            if start is not None and not as_json:
+                print(f"from {start:g} %")
+        return await client.post(f"{ROLLOUTS}/{flag}/promote", given(**{"reason": reason, "from": start}))
+
+    show(call(ask, api, token, directory, role="admin"), as_json, _show)
 
 
 @app.command()
@@ -136,6 +174,11 @@ def given(**options: Any) -> dict[str, Any]:
     return {name: value for name, value in options.items() if value is not None and value != {}}
 
 
+def left_out(**triggers: bool) -> list[str] | None:
+    """The triggers of the flag that a rollout does not look at."""
+    return [name for name, is_so in triggers.items() if is_so] or None
+
+
 def numbers(text: str | None) -> list[float] | None:
     """``5,25,50,100`` as the API takes it."""
     if text is None:
@@ -147,11 +190,14 @@ def numbers(text: str | None) -> list[float] | None:
 
 
 def _show(view: dict[str, Any]) -> None:
+    from cli.flag import override_in_words
     from cli.table import Text, table_of
 
     report = view["report"]
     standing = report["summary"] if report else view["status"]
     print(f"{view['flag']}: {standing}; the flag is at {view['percentage']} %{'' if view['enabled'] else ', disabled'}")
+    if view["override"]:
+        print(f"the environment overrides it: {override_in_words(view['override'])}")
     if view["message"]:
         print(view["message"])
     if report is None:

@@ -3,7 +3,7 @@
 from rich.table import Table
 from rich.text import Text
 
-__all__ = ["Text", "table_of"]
+__all__ = ["Table", "Text", "table_of"]
 
 
 def table_of(*headings: str) -> Table:

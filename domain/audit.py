@@ -1,11 +1,15 @@
 """The audit log: who changed or decided what, when, why, and what it was before. Entries are never changed."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
 from pydantic import Field
 
 from domain.model import Model
+
+LISTED = 25
+"""Values that an entry names of those that came to a list, and of those that went: what has the list has them all."""
 
 
 class AuditEntry(Model):
@@ -30,3 +34,16 @@ class AuditListing(Model):
 
     entries: tuple[AuditEntry, ...]
     cursor: str | None = None
+
+
+def list_change(before: Sequence[str], after: Sequence[str]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """A list that may be too long for an entry, as ``before`` and ``after`` of it: the number of its values, and then
+    the number of those ``added`` and ``removed``, with the first of them."""
+    changes = {"added": _missing(after, before), "removed": _missing(before, after)}
+    told = {what: {"count": len(values), "first": values[:LISTED]} for what, values in changes.items() if values}
+    return {"count": len(before)}, {"count": len(after), **told}
+
+
+def _missing(values: Sequence[str], there: Sequence[str]) -> list[str]:
+    known = frozenset(there)
+    return [value for value in values if value not in known]

@@ -197,6 +197,7 @@ class CampaignRecord(Model):
     delivery: DeliveryTerms = DeliveryTerms()
     review_expires_after_hours: int = REVIEW_HOURS
     routed_by: str = Field(default="", description="the flag that led a legacy client here; empty: it asked us itself")
+    arm: str = Field(default="", description="the arm of that flag's rollout that a failure counts for; empty: of none")
     routed_as: IntentType | None = Field(default=None, description="the type that the legacy API's answer names")
 
 

@@ -14,7 +14,7 @@ from typing import Annotated, Any, NamedTuple
 
 from pydantic import ConfigDict, Field, PlainSerializer, ValidationInfo, WithJsonSchema, field_validator
 
-from domain.audit import AuditEntry
+from domain.audit import AuditEntry, list_change
 from domain.errors import Conflict
 from domain.model import Model, Request
 
@@ -33,11 +33,14 @@ NO_BUCKET = -1
 MAX_LISTED = 10_000
 """Ids on one list."""
 
-MAX_LISTED_BYTES = 160_000
-"""Of the ids of both lists together, in UTF-8: an audit entry holds them twice, and an item of DynamoDB 400 KB
-(Amazon DynamoDB Developer Guide, "Quotas")."""
+MAX_LISTED_BYTES = 200_000
+"""Of the ids of both lists together, in UTF-8: with up to 3 bytes around each id, and the longest conditions, a flag
+fits into an item of DynamoDB, of 400 KB (Amazon DynamoDB Developer Guide, "Quotas" and "Item sizes and formats")."""
 
 _ALL = Decimal(100)
+_LISTS = ("userWhitelist", "userBlacklist")
+
+_SHORTEN = "take ids off, or choose larger groups with conditions"
 
 Percentage = Annotated[
     Decimal,
@@ -71,7 +74,9 @@ class RollbackTriggers(Request):
 
     error_rate_threshold: float | None = Field(default=5.0, gt=0, le=100, description="percent of requests")
     latency_threshold: float | None = Field(default=None, gt=0, le=3_600_000, description="p95, in ms")
-    time_window_minutes: int = Field(default=5, ge=1, le=1_440)
+    time_window_minutes: int = Field(
+        default=5, ge=1, le=1_440, description="the window over which promotion looks at the plain rates"
+    )
 
 
 class FlagConfig(Request):
@@ -89,6 +94,13 @@ class FlagConfig(Request):
     conditions: FlagConditions = FlagConditions()
     rollback_triggers: RollbackTriggers = RollbackTriggers()
 
+    @field_validator("user_whitelist", "user_blacklist", mode="before")
+    @classmethod
+    def _not_too_many(cls, ids: object) -> object:
+        if isinstance(ids, list | tuple) and len(ids) > MAX_LISTED:
+            raise ValueError(f"names {len(ids):,} users, and there may be {MAX_LISTED:,}; {_SHORTEN}")
+        return ids
+
     @field_validator("user_whitelist", "user_blacklist")
     @classmethod
     def _once(cls, ids: tuple[str, ...]) -> tuple[str, ...]:
@@ -102,13 +114,19 @@ class FlagConfig(Request):
         if both:
             named = ", ".join(both[:3]) + (f" and {len(both) - 3} more" if both[3:] else "")
             raise ValueError(f"userWhitelist holds {named} too; take each id off one of the two lists")
-        size = sum(len(each.encode()) for each in (*allowed, *denied))
+        return denied
+
+    @field_validator("user_whitelist", "user_blacklist")
+    @classmethod
+    def _fitting(cls, ids: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        others: tuple[str, ...] = info.data.get("user_whitelist", ())
+        size = sum(len(each.encode()) for each in (*others, *ids))
         if size > MAX_LISTED_BYTES:
             raise ValueError(
-                f"the ids of userWhitelist and userBlacklist are {size:,} bytes long, of which there may be "
-                f"{MAX_LISTED_BYTES:,}; choose larger groups with conditions"
+                f"the ids of userWhitelist and userBlacklist may be {MAX_LISTED_BYTES:,} bytes long together, and with "
+                f"these they are {size:,}; {_SHORTEN}"
             )
-        return denied
+        return ids
 
 
 class Flag(FlagConfig):
@@ -330,9 +348,11 @@ def steered(
 
 
 def _entry(present: Flag | None, flag: Flag, *, action: str, evidence: dict[str, Any] | None = None) -> AuditEntry:
-    """Before and after: the revision and what differs."""
+    """Before and after: the revision and what differs. Of a list, how long it was and is, and who came and went."""
     before, after = ({} if present is None else _audited(present)), _audited(flag)
     differing = [field for field in after if before.get(field) != after[field] or field == "revision"]
+    for field in _LISTS:
+        before[field], after[field] = list_change(before.get(field, ()), after[field])
     return AuditEntry(
         entry_id=f"flag/{flag.name}/{flag.revision}",
         subject=f"flag/{flag.name}",

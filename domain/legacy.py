@@ -9,10 +9,11 @@ from collections.abc import AsyncIterator, Iterable, Mapping
 from enum import StrEnum
 from re import fullmatch
 from typing import Any, Final, NamedTuple
+from urllib.parse import unquote
 
 from pydantic import ConfigDict, Field, ValidationError, model_validator
 
-from domain.campaign import AudienceMember, OnlyFansContext, WorkflowIntent
+from domain.campaign import MAX_AUDIENCE, AudienceMember, OnlyFansContext, WorkflowIntent
 from domain.delivery import Priority
 from domain.errors import ErrorType, HuntazeError
 from domain.model import Model
@@ -21,8 +22,14 @@ from domain.provider import IntentType
 PATH: Final = "/api/campaigns"
 """Everything from here on belongs to the legacy API."""
 
-SHADOW_USER: Final = "shadow"
-"""Whose requests shadow runs are; nobody else can be called that here."""
+SHADOW_USER: Final = "\x1fshadow"
+"""Whose requests shadow runs are. The control character is in no token's subject and in no legacy user's id."""
+
+LEGACY_USER: Final = "\x1flegacy"
+"""Whose the records are of requests that the legacy system answers: nobody's lists show them."""
+
+MAX_USER_ID: Final = 255
+"""Characters: as many as a token's subject may have."""
 
 NEUTRAL_ACCOUNT: Final = "acct_legacy"
 """The account of requests that send nothing and name none."""
@@ -78,11 +85,13 @@ class LegacyReason(StrEnum):
     UNAUTHENTICATED = "unauthenticated"
     TOKEN_OF_ANOTHER_USER = "token_of_another_user"  # noqa: S105 - no password
     TOKEN_NOT_CHECKED = "token_not_checked"  # noqa: S105
+    TOKEN_EXPIRED = "token_expired"  # noqa: S105
     UNUSABLE_USER_ID = "unusable_user_id"
     UNUSABLE_KEY = "unusable_idempotency_key"
     NO_ACCOUNT = "no_account"
     FOREIGN_ACCOUNT = "foreign_account"
     UNUSABLE_RECIPIENT = "unusable_recipient"
+    TOO_MANY_RECIPIENTS = "too_many_recipients"
     SEVERAL_RECIPIENTS = "several_recipients"
     UNCLEAR_WHETHER_TO_SEND = "unclear_whether_to_send"
     NO_TEXT = "no_text"
@@ -184,8 +193,17 @@ def is_legacy(path: str) -> bool:
 
 
 def has_dot_segments(path: str) -> bool:
-    """Whether a path climbs: a server that resolves it may end up outside of the legacy API."""
-    return any(segment in {".", ".."} for segment in path.replace("\\", "/").split("/"))
+    """Whether a path climbs: a server that resolves it may end up outside of the legacy API.
+
+    ``path`` was decoded once. Some servers decode it again, and some take off what follows a ``;`` in a segment.
+    """
+    segments = unquote(path).replace("\\", "/").split("/")
+    return any(segment.split(";", 1)[0] in {".", ".."} for segment in segments)
+
+
+def usable_user(user: str) -> bool:
+    """Whether our stores and logs can take the id, and it is none of our own."""
+    return 0 < len(user) <= MAX_USER_ID and user.isprintable() and user.strip() == user
 
 
 def user_of(document: object, query: Mapping[str, str]) -> str | None:
@@ -209,11 +227,22 @@ def bad_request(error: ValidationError) -> list[dict[str, str]]:
     return [{"field": ".".join(map(str, each["loc"])), "message": each["msg"]} for each in found]
 
 
-def translate(campaign: LegacyCampaign, accounts: frozenset[str] | None) -> Translation | LegacyReason:
+def may_send(campaign: LegacyCampaign) -> bool:
+    """Whether it can lead to messages, whoever asks for it and from whichever account."""
+    return _kind(campaign, _names_recipients(campaign.payload)) is IntentType.CAMPAIGN_EXECUTION
+
+
+def translate(
+    campaign: LegacyCampaign, accounts: frozenset[str] | None, *, max_audience: int = MAX_AUDIENCE
+) -> Translation | LegacyReason:
     """Ours for theirs. ``accounts``: those of the caller's token; ``None``: there is no token, and whoever named the
     user is trusted to have checked the account as well."""
-    if not _usable_user(campaign.user_id):
+    if not usable_user(campaign.user_id):
         return LegacyReason.UNUSABLE_USER_ID
+    several = campaign.payload.get("recipientIds")
+    if isinstance(several, list) and len(several) > max_audience:
+        # Before anything is done for each of them.
+        return LegacyReason.TOO_MANY_RECIPIENTS
     recipients = _recipients(campaign.payload)
     if recipients is None:
         return LegacyReason.UNUSABLE_RECIPIENT
@@ -288,6 +317,11 @@ def _account(payload: Mapping[str, Any], accounts: frozenset[str] | None, *, sen
     return LegacyReason.NO_ACCOUNT
 
 
+def _names_recipients(payload: Mapping[str, Any]) -> bool:
+    several = payload.get("recipientIds")
+    return payload.get("recipientId") is not None or bool(several)
+
+
 def _recipients(payload: Mapping[str, Any]) -> tuple[str, ...] | None:
     """Their ids without repetitions; ``None`` when one of them can't be a fan's."""
     one, several = payload.get("recipientId"), payload.get("recipientIds")
@@ -344,8 +378,3 @@ def _readable(text: str) -> str:
 
 def _priority(given: object) -> Priority:
     return _PRIORITIES.get(given.lower(), Priority.MEDIUM) if isinstance(given, str) else Priority.MEDIUM
-
-
-def _usable_user(user: str) -> bool:
-    """As long as a token's subject at most, and nothing that a key or a log can't hold."""
-    return len(user) <= 255 and user.isprintable() and user.strip() == user and user != SHADOW_USER

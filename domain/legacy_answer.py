@@ -4,10 +4,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from domain.campaign import CampaignRecord, CampaignStatus
-from domain.legacy import AnsweredBy
+from domain.campaign import CampaignRecord, CampaignStatus, campaign_id
+from domain.compliance import ComplianceLevel
+from domain.delivery import Priority
+from domain.legacy import LEGACY_USER, NEUTRAL_ACCOUNT, AnsweredBy
 from domain.progress import WorkflowResult
-from domain.provider import ContentPlan, IntentType
+from domain.provider import ContentPlan, IntentType, PreferredProvider
+from domain.rate_limit import MessageType
 
 ANSWERED_BY_LEGACY: Final = "answered_by_legacy"
 """The reason of a request that was ended here because the legacy system answered it instead."""
@@ -21,6 +24,30 @@ _STATUSES: Final[Mapping[CampaignStatus, str]] = {
 }
 AWAITING_REVIEW: Final = "awaiting_review"
 PROCESSING: Final = "processing"
+
+
+def left_to_legacy(user: str, key: str, at: datetime) -> CampaignRecord:
+    """What is on record of a request that the legacy system does: under the id that it would have here, so that a
+    repetition of it is known. It holds nothing of the request itself, and is in nobody's list."""
+    return CampaignRecord(
+        campaign_id=campaign_id(user, key),
+        request_id=key,
+        owner=LEGACY_USER,
+        type=IntentType.CAMPAIGN_EXECUTION,
+        message_type=MessageType.CUSTOM,
+        compliance_level=ComplianceLevel.STRICT,
+        priority=Priority.MEDIUM,
+        preferred_provider=PreferredProvider.AUTO,
+        brief="",
+        account_id=NEUTRAL_ACCOUNT,
+        lanes=(),
+        audience_size=0,
+        page_size=1,
+        fingerprint="",
+        created_at=at,
+        status=CampaignStatus.CANCELLED,
+        status_reason=ANSWERED_BY_LEGACY,
+    )
 
 
 def success(data: Json, message: str = "") -> Json:

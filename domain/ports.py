@@ -1,6 +1,6 @@
 """What the product needs from outside, as small protocols. Adapters implement them; nothing else is assumed."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from typing import Protocol
@@ -24,13 +24,24 @@ from domain.delivery import (
 )
 from domain.experiment import ArmObservation, ArmTotals
 from domain.flag import Flag, FlagDecision, FlagSnapshotStanding, FlagSubject
+from domain.handover import HandOverNote
 from domain.legacy import LegacyAnswer, LegacyCall
 from domain.model import Model
 from domain.observation import Observation, Observed
 from domain.progress import WorkflowResult
 from domain.prompt import Completion, KeptAnswer, Prompt, ProviderCall, Variant
 from domain.provider import ContentPlan, IntentType, ModerationAnswer, Provider, WritingTask
-from domain.rate_limit import AccountLimits, AccountUsage, FanGrants, Lease, MessageType, Reservation, Slot, Window
+from domain.rate_limit import (
+    AccountLimits,
+    AccountUsage,
+    Caps,
+    FanGrants,
+    Lease,
+    MessageType,
+    Reservation,
+    Slot,
+    Window,
+)
 from domain.review import AutonomyOptIn
 from domain.send_queue import EnqueueBatch, Enqueued, QueueOutlook
 from domain.shadow import Comparison
@@ -258,6 +269,10 @@ class SlotLog(Protocol):
         """Remember slots that no message is stored with."""
         ...
 
+    async def forget(self, slots: Sequence[Slot]) -> None:
+        """Forget slots that were kept and have admitted nothing; only their names count. Idempotent."""
+        ...
+
 
 class Limiter(Protocol):
     """Decides whether a message may be sent now. Raises ``DependencyUnavailable`` when it can't know.
@@ -274,11 +289,19 @@ class Limiter(Protocol):
         """A lease over all windows at once, or a denial that charges nothing."""
         ...
 
-    async def reserve_fans(self, account_id: str, fans: Mapping[str, Sequence[Window]], *, lease_ms: int) -> FanGrants:
-        """A slot for each fan by itself, in its own ``windows``; the message store remembers those that are granted.
+    async def reserve_fans(
+        self, account_id: str, fans: Sequence[str], caps: Caps, *, call: UUID, lease_ms: int
+    ) -> FanGrants:
+        """A slot for each fan by itself, in the windows of ``caps``; the message store keeps those that are granted.
 
-        The call that reaches them needs a slot of the account beside, from ``reserve``.
+        ``call``: the idempotency key of what reaches them. It arrives once, so what it took before, in an attempt that
+        was interrupted or whose outcome is open, does not count against it. It needs a slot of the account beside,
+        from ``reserve``.
         """
+        ...
+
+    async def release_fans(self, leases: Sequence[Lease]) -> None:
+        """Nothing was sent: the slots of ``reserve_fans`` are free again, and the message store forgets them."""
         ...
 
     async def intact(self, leases: Sequence[Lease]) -> frozenset[str]:
@@ -568,16 +591,16 @@ class AutonomyStore(Protocol):
 class HandOvers(Protocol):
     """Single messages that are stored and that no queue has yet."""
 
-    async def create(self, message: Message) -> None:
-        """Store a message that is not there yet together with its note."""
+    async def create(self, message: Message, *, keyed: bool) -> None:
+        """Store a message that is not there yet together with its note (``HandOverNote``)."""
         ...
 
     async def done(self, campaign_id: str) -> None:
         """The queue has the message, or it needs none any more. Idempotent."""
         ...
 
-    async def overdue(self, before: datetime) -> Sequence[str]:
-        """The requests whose notes are older, oldest first. A note appears, and goes, about a second late."""
+    async def overdue(self, before: datetime) -> Sequence[HandOverNote]:
+        """Notes that are older, oldest first. A note appears, and goes, about a second late."""
         ...
 
 
@@ -650,6 +673,11 @@ class Flags(Protocol):
 
     def standing(self) -> FlagSnapshotStanding: ...
 
+    def on_change(self, listener: Callable[[Sequence[str]], None]) -> Callable[[], None]:
+        """Tell ``listener``, which must not raise, the names of the flags whose new revision decides from now on, and
+        of those that are gone; what is answered ends that."""
+        ...
+
     async def refresh(self) -> None:
         """Read the store now; raises ``DependencyUnavailable``."""
         ...
@@ -685,8 +713,8 @@ class ShadowStore(Protocol):
         """Count a comparison, once."""
         ...
 
-    async def comparisons(self, since: datetime) -> Sequence[Comparison]:
-        """Newest first."""
+    async def comparisons(self, since: datetime, *, limit: int) -> Sequence[Comparison]:
+        """Newest first, at most ``limit`` of them."""
         ...
 
 

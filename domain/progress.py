@@ -32,7 +32,9 @@ class Tally(Model):
     quality_sum: float = 0.0
     compliance_sum: float = 0.0
     routes: tuple[RouteTaken, ...] = ()
-    cached: int = Field(default=0, description="plans and messages that came from the cache or the plan, which cost nothing")
+    cached: int = Field(
+        default=0, description="plans and messages that came from the cache or the plan, which cost nothing"
+    )
     unresolved: int = Field(default=0, description="calls that may have been charged without an entry in the ledger")
 
     def __add__(self, other: "Tally") -> "Tally":
@@ -174,7 +176,9 @@ class WorkflowResult(Model):
     fallback_history: tuple[FallbackStep, ...] = ()
     fallback_count: int = 0
     routes: tuple[RouteTaken, ...] = Field(default=(), description="who answered how often, and why it was asked")
-    cached: int = Field(default=0, description="plans and messages that came from the cache or the plan, which cost nothing")
+    cached: int = Field(
+        default=0, description="plans and messages that came from the cache or the plan, which cost nothing"
+    )
     unresolved: int = Field(default=0, description="calls that may have been charged without being in the costs yet")
     audience: int = 0
     outcomes: dict[MessageStatus, int] = Field(default_factory=dict)

@@ -197,10 +197,19 @@ def type_windows(policy: LimitPolicy, limits: AccountLimits, message_type: Messa
     return tuple(_windows(Layer.MESSAGE_TYPE, f"type:{message_type}", caps))
 
 
+def recipient_caps(policy: LimitPolicy, limits: AccountLimits) -> Caps:
+    """What every fan of one account is limited by, each by itself."""
+    return limits.recipient if limits.recipient is not None else policy.recipient
+
+
+def fan_windows(caps: Caps, recipient_id: str) -> tuple[Window, ...]:
+    """The windows of one fan, from the caps of its account."""
+    return tuple(_windows(Layer.RECIPIENT, recipient_subject(recipient_id), caps))
+
+
 def recipient_windows(policy: LimitPolicy, limits: AccountLimits, recipient_id: str) -> tuple[Window, ...]:
     """The windows of one fan of one account."""
-    caps = limits.recipient if limits.recipient is not None else policy.recipient
-    return tuple(_windows(Layer.RECIPIENT, recipient_subject(recipient_id), caps))
+    return fan_windows(recipient_caps(policy, limits), recipient_id)
 
 
 def recipient_subject(recipient_id: str) -> str:

@@ -1,4 +1,4 @@
-"""Canary rollouts: what is asked for, how far one has come, and what to do next. Pure.
+"""Canary rollouts: how far one has come, and what to do next. Pure.
 
 One rollout is a value that three functions carry on, so that a workflow only keeps time and writes what it is told::
 
@@ -12,14 +12,15 @@ One rollout is a value that three functions carry on, so that a workflow only ke
 from datetime import datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
-from typing import Any, Self
+from typing import Any
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from domain.errors import Conflict
-from domain.flag import Flag, FlagName, Percentage, RollbackTriggers
-from domain.model import Model, Request
-from domain.observation import Observed
+from domain.flag import Percentage, RollbackTriggers
+from domain.model import Model
+from domain.observation import ArmCounts, Observed
+from domain.rollout_request import Control, Guardrails, RollbackRequest, RolloutControl, RolloutRequest
 from domain.rollout_statistics import Process
 
 AUTOMATIC = "rollout"
@@ -27,65 +28,6 @@ AUTOMATIC = "rollout"
 
 KEPT_DECISIONS = 100
 """Decisions that the state carries along, the newest; the audit log has them all."""
-
-
-class Guardrails(Request):
-    """What must hold for the canary; ``null``: not looked at."""
-
-    error_rate: float | None = Field(default=None, gt=0, lt=100, description="percent; default: the flag's trigger")
-    error_rate_increase: bool = Field(default=True, description="the canary may not fail more often than the baseline")
-    p95_latency_ms: float | None = Field(default=None, gt=0, description="default: the flag's trigger")
-    p95_latency_ratio: float | None = Field(default=None, ge=1, le=100, description="canary to baseline")
-    compliance_score: float | None = Field(default=None, gt=0, le=1, description="the least mean score")
-    cost_per_request_micros: int | None = Field(default=None, gt=0, description="the highest mean, in µ$")
-
-    def over(self, triggers: RollbackTriggers) -> "Guardrails":
-        """With the flag's own triggers where nothing is said here. A trigger of 100 % never fires."""
-        rate = triggers.error_rate_threshold
-        return self.model_copy(
-            update={
-                "error_rate": self.error_rate or (rate if rate is not None and rate < 100 else None),
-                "p95_latency_ms": self.p95_latency_ms or triggers.latency_threshold,
-            }
-        )
-
-    def in_force(self) -> tuple[str, ...]:
-        """The names of those that are looked at."""
-        return tuple(name for name in type(self).model_fields if getattr(self, name))
-
-
-class RolloutRequest(Request):
-    """What an operator asks for."""
-
-    flag: FlagName
-    steps: tuple[Percentage, ...] = Field(
-        default=(Decimal(5), Decimal(25), Decimal(50), Decimal(100)),
-        min_length=1,
-        max_length=20,
-        description="percentages, each higher than the one before; the last may be below 100",
-        json_schema_extra={"default": [5, 25, 50, 100]},
-    )
-    bake_seconds: int = Field(default=600, ge=1, le=604_800, description="the least time on each step")
-    min_samples: int = Field(
-        default=100, ge=1, le=1_000_000, description="requests of each arm on each step, of the canary alone at 100 %"
-    )
-    max_wait_seconds: int = Field(
-        default=21_600, ge=1, description="without a pass on a step before it is paused; never before bake_seconds"
-    )
-    look_seconds: float = Field(default=30, ge=0.2, le=3_600)
-    manual_gates: tuple[Percentage, ...] = Field(default=(), description="steps that end only by a person's promote")
-    guardrails: Guardrails = Guardrails()
-    reason: str = Field(min_length=3, max_length=500)
-
-    @model_validator(mode="after")
-    def _climbs(self) -> Self:
-        if any(step <= 0 for step in self.steps):
-            raise ValueError("steps: each must be above 0")
-        if any(later <= earlier for earlier, later in zip(self.steps, self.steps[1:], strict=False)):
-            raise ValueError("steps: each must be higher than the one before it")
-        if not set(self.manual_gates) <= set(self.steps):
-            raise ValueError("manualGates: each must be one of the steps")
-        return self
 
 
 class RolloutPhase(StrEnum):
@@ -119,30 +61,6 @@ class Judgement(Model):
     verdict: Verdict
     reasons: tuple[str, ...] = ()
     figures: dict[str, Any] = Field(default_factory=dict)
-
-
-class RolloutControl(Model):
-    """The optional argument of the signals and updates ``pause``, ``resume``, ``promote`` and ``rollback``."""
-
-    requested_by: str = "temporal-signal"
-    reason: str = Field(default="", max_length=500)
-
-
-class RollbackRequest(RolloutControl):
-    """``gradual``: down the steps that were climbed, one each ``bake_seconds``. ``recall``: take back what may still
-    be unsent."""
-
-    gradual: bool = False
-    recall: bool = False
-
-
-class Control(StrEnum):
-    """What a person may ask of a running rollout."""
-
-    PAUSE = "pause"
-    RESUME = "resume"
-    PROMOTE = "promote"
-    ROLLBACK = "rollback"
 
 
 class ActionKind(StrEnum):
@@ -183,12 +101,21 @@ class Decision(Model):
     verdict: Verdict | None = Field(default=None, description="null: nothing had been judged yet")
 
 
+class Mark(Model):
+    """What had been seen of the canary by a moment."""
+
+    at: datetime
+    canary: ArmCounts
+
+
 class Evidence(Model):
     """What the rollout has seen. ``seen``: everything since it began, each number at its highest, so that a memory that
-    lost counts neither lowers it nor counts twice. ``step_from``: ``seen`` when the step began."""
+    lost counts neither lowers it nor counts twice. ``step_from``: ``seen`` when the step began. ``marks``: ``seen`` at
+    some moments of the flag's time window, oldest first; never from before the step."""
 
     seen: Observed = Observed()
     step_from: Observed = Observed()
+    marks: tuple[Mark, ...] = ()
     processes: dict[str, Process] = Field(default_factory=dict, description="by guardrail")
     looks: int = 0
     step_looks: int = 0
@@ -198,13 +125,19 @@ class Evidence(Model):
         """What was observed on the present step."""
         return self.seen - self.step_from
 
+    @property
+    def recent(self) -> ArmCounts:
+        """What was observed of the canary in the time window, or on the step while that is younger."""
+        return self.seen.canary - self.marks[0].canary if self.marks else self.step.canary
+
 
 class RolloutState(Model):
     """Everything that a rollout is, from its start to its end.
 
-    ``position``: which of the request's steps it is on. ``step_since``: since when, which a pause does not change.
-    ``waiting_since``: from when ``max_wait_seconds`` counts. ``resume_to``: the phase before a pause. ``reason``: of
-    the pause, or of the rollback.
+    ``position``: which of the request's steps it is on. ``step_since``: since when; a pause moves it on by its length,
+    so that bake time is time that baked. ``waiting_since``: from when ``max_wait_seconds`` counts. ``resume_to``: the
+    phase before a pause. ``was_off``: the flag was found disabled on this step. ``reason``: of the pause, or of the
+    rollback. ``window_minutes``: over which the absolute guardrails' plain figures must hold, for a promotion.
     """
 
     rollout_id: str
@@ -216,8 +149,11 @@ class RolloutState(Model):
     step_since: datetime
     waiting_since: datetime
     resume_to: RolloutPhase | None = None
+    paused_at: datetime | None = None
+    was_off: bool = False
     reason: str = ""
     recall: bool = False
+    window_minutes: int = 5
     evidence: Evidence = Evidence()
     judgement: Judgement | None = None
     judged_at: datetime | None = None
@@ -229,17 +165,6 @@ def rollout_workflow_id(flag: str) -> str:
     return f"rollout-{flag}"
 
 
-def refusal_to_start(flag: Flag, request: RolloutRequest) -> str | None:
-    """Why a rollout of this flag can't begin; ``None``: it can."""
-    if not flag.enabled:
-        return f"the flag {flag.name} is disabled: enable it first"
-    if flag.rollout_id:
-        return f"the rollout {flag.rollout_id} already steers the flag {flag.name}"
-    if flag.rollout_percentage > request.steps[0]:
-        return f"the flag {flag.name} stands at {flag.rollout_percentage} %: the first step must not be below it"
-    return None
-
-
 def begin(request: RolloutRequest, triggers: RollbackTriggers, rollout_id: str, now: datetime) -> RolloutState:
     """On the first step, which is to be written to the flag."""
     return RolloutState(
@@ -249,6 +174,8 @@ def begin(request: RolloutRequest, triggers: RollbackTriggers, rollout_id: str, 
         started_at=now,
         step_since=now,
         waiting_since=now,
+        window_minutes=triggers.time_window_minutes,
+        evidence=Evidence(marks=(Mark(at=now, canary=ArmCounts()),)),
     )
 
 
@@ -262,7 +189,7 @@ def next_action(state: RolloutState, judgement: Judgement, now: datetime) -> Act
     if state.phase.is_final:
         return _hold(state)
     if judgement.verdict is Verdict.FAIL:
-        return _to_nothing("; ".join(judgement.reasons))
+        return _to_nothing("; ".join(judgement.reasons), recall=state.request.recall_on_rollback)
     if state.phase is RolloutPhase.ROLLING_BACK:
         return _one_down(state) if now - state.step_since >= _bake(state) else _hold(state)
     if state.phase is not RolloutPhase.BAKING:
@@ -292,6 +219,8 @@ def refusal(state: RolloutState, control: Control, given: RolloutControl | None 
         return "the rollout is paused already"
     if control is Control.RESUME and state.phase is not RolloutPhase.PAUSED:
         return "the rollout is not paused"
+    if control is Control.PROMOTE and given and given.from_percentage not in {None, percentage(state)}:
+        return f"the rollout stands at {percentage(state)} %, not at {given.from_percentage} %"
     if control is Control.PROMOTE and state.judgement and state.judgement.verdict is Verdict.FAIL:
         return f"the canary fails: {'; '.join(state.judgement.reasons)}"
     return None
@@ -341,20 +270,25 @@ def advanced(state: RolloutState, action: Action, now: datetime) -> RolloutState
         case ActionKind.GATE:
             changes |= {"phase": RolloutPhase.GATE}
         case ActionKind.PAUSE:
-            changes |= {"phase": RolloutPhase.PAUSED, "resume_to": state.phase, "reason": action.reason}
-        case ActionKind.RESUME:
             changes |= {
-                "phase": state.resume_to or RolloutPhase.BAKING,
-                "resume_to": None,
-                "reason": "",
-                "waiting_since": now,
+                "phase": RolloutPhase.PAUSED,
+                "resume_to": state.phase,
+                "reason": action.reason,
+                "paused_at": now,
             }
+        case ActionKind.RESUME:
+            changes |= _resumed(state, now)
         case ActionKind.ROLL_BACK:
             changes |= {"phase": RolloutPhase.ROLLED_BACK, "resume_to": None}
             changes |= {"reason": action.reason or state.reason, "recall": state.recall or action.recall}
         case ActionKind.COMPLETE:
             changes |= {"phase": RolloutPhase.COMPLETED, "resume_to": None, "reason": ""}
     return state.model_copy(update=changes)
+
+
+def found_off(state: RolloutState) -> RolloutState:
+    """With the knowledge that the flag was disabled: what a step saw before counts no more when it is resumed."""
+    return state.model_copy(update={"was_off": True})
 
 
 def _hold(state: RolloutState) -> Action:
@@ -375,8 +309,8 @@ def _one_down(state: RolloutState) -> Action:
     return Action(kind=ActionKind.LOWER, percentage=below, reason=state.reason)
 
 
-def _to_nothing(reason: str) -> Action:
-    return Action(kind=ActionKind.ROLL_BACK, percentage=Decimal(0), reason=reason)
+def _to_nothing(reason: str, *, recall: bool = False) -> Action:
+    return Action(kind=ActionKind.ROLL_BACK, percentage=Decimal(0), reason=reason, recall=recall)
 
 
 def _bake(state: RolloutState) -> timedelta:
@@ -387,13 +321,34 @@ def _step(state: RolloutState, position: int, phase: RolloutPhase, now: datetime
     """What changes with the step: its time and its observations begin anew, the evidence goes on."""
     # Only the way up meets new users, and only as many first looks as there are steps have a weight of their own.
     looks = 0 if phase is RolloutPhase.BAKING else state.evidence.step_looks
-    evidence = state.evidence.model_copy(update={"step_from": state.evidence.seen, "step_looks": looks})
     return {
         "position": position,
         "phase": phase,
         "step_since": now,
         "waiting_since": now,
         "resume_to": None,
+        "paused_at": None,
+        "was_off": False,
         "reason": state.reason if phase is RolloutPhase.ROLLING_BACK else "",
-        "evidence": evidence,
+        "evidence": _from_now(state.evidence, now).model_copy(update={"step_looks": looks}),
     }
+
+
+def _resumed(state: RolloutState, now: datetime) -> dict[str, Any]:
+    """What changes when a pause ends. After one in which the flag was off the step begins anew."""
+    changes = {
+        "phase": state.resume_to or RolloutPhase.BAKING,
+        "resume_to": None,
+        "paused_at": None,
+        "reason": "",
+        "waiting_since": now,
+    }
+    if state.was_off:
+        # It goes on as the same step: the weight of a first look is spent.
+        return changes | {"step_since": now, "was_off": False, "evidence": _from_now(state.evidence, now)}
+    return changes | {"step_since": state.step_since + (now - (state.paused_at or now))}
+
+
+def _from_now(evidence: Evidence, now: datetime) -> Evidence:
+    mark = Mark(at=now, canary=evidence.seen.canary)
+    return evidence.model_copy(update={"step_from": evidence.seen, "marks": (mark,)})

@@ -7,20 +7,12 @@ from pydantic import Field
 
 from domain.alert import Alert, AlertKind, Severity
 from domain.audit import AuditEntry
-from domain.flag import Percentage
+from domain.flag import Flag, Percentage
 from domain.model import Model
-from domain.rollout import (
-    Action,
-    ActionKind,
-    Decision,
-    Guardrails,
-    Judgement,
-    RolloutPhase,
-    RolloutState,
-    percentage,
-)
+from domain.rollout import Action, ActionKind, Decision, Judgement, RolloutPhase, RolloutState, percentage
+from domain.rollout_request import Guardrails
 
-STARTED = "started"
+STARTED, COMPLETED = "started", "completed"
 
 PAST_TENSE: dict[ActionKind, str] = {
     ActionKind.PROMOTE: "promoted",
@@ -29,7 +21,7 @@ PAST_TENSE: dict[ActionKind, str] = {
     ActionKind.RESUME: "resumed",
     ActionKind.LOWER: "lowered",
     ActionKind.ROLL_BACK: "rolled_back",
-    ActionKind.COMPLETE: "completed",
+    ActionKind.COMPLETE: COMPLETED,
 }
 """What the audit log calls an action that was taken."""
 
@@ -124,7 +116,7 @@ def started_entry(state: RolloutState, started_by: str) -> AuditEntry:
 def decision_entry(before: RolloutState, action: Action, after: RolloutState, number: int, at: datetime) -> AuditEntry:
     """What the audit log says of the ``number``-th decision (from 1), with the evidence that it was taken on."""
     return AuditEntry(
-        entry_id=f"rollout/{after.rollout_id}/{number}",
+        entry_id=_decision_id(action.kind, after.rollout_id, number),
         subject=subject(after.request.flag),
         action=PAST_TENSE[action.kind],
         actor=action.by,
@@ -144,7 +136,7 @@ def decision_alert(action: Action, after: RolloutState, number: int, at: datetim
     what = PAST_TENSE[action.kind].replace("_", " ")
     detail = f"{after.request.flag}: rollout {what} at {percentage(after)} % by {action.by}"
     return Alert(
-        alert_id=f"rollout/{after.rollout_id}/{number}",
+        alert_id=_decision_id(action.kind, after.rollout_id, number),
         kind=kind,
         severity=severity,
         at=at,
@@ -152,9 +144,43 @@ def decision_alert(action: Action, after: RolloutState, number: int, at: datetim
     )
 
 
+def released_entry(flag: Flag, rollout_id: str, by: str, reason: str, at: datetime) -> AuditEntry:
+    """What the audit log says of a rollout whose flag was set to 0 % without its workflow. ``flag``: before that.
+
+    It has the id of the workflow's own entry of a rollback, so that the log has one of them.
+    """
+    return AuditEntry(
+        entry_id=_decision_id(ActionKind.ROLL_BACK, rollout_id),
+        subject=subject(flag.name),
+        action=PAST_TENSE[ActionKind.ROLL_BACK],
+        actor=by,
+        at=at,
+        reason=reason,
+        before={"percentage": str(flag.rollout_percentage), "rolloutId": rollout_id},
+        after={"phase": str(RolloutPhase.ROLLED_BACK), "percentage": "0", "rolloutId": rollout_id},
+    )
+
+
+def released_alert(flag: str, rollout_id: str, by: str, reason: str, at: datetime) -> Alert:
+    """The alert of the same; again the only one of the rollback."""
+    kind, severity = _ALERTS[ActionKind.ROLL_BACK]
+    return Alert(
+        alert_id=_decision_id(ActionKind.ROLL_BACK, rollout_id),
+        kind=kind,
+        severity=severity,
+        at=at,
+        detail=f"{flag}: rollout rolled back at 0 % by {by}, without its workflow: {reason}",
+    )
+
+
 def subject(flag: str) -> str:
     """How the audit log names the rollouts of a flag."""
     return f"rollout/{flag}"
+
+
+def _decision_id(kind: ActionKind, rollout_id: str, number: int = 0) -> str:
+    """A rollout is rolled back once, by whomever: whoever reports it first names it."""
+    return f"rollout/{rollout_id}/{PAST_TENSE[kind] if kind is ActionKind.ROLL_BACK else number}"
 
 
 def _standing(state: RolloutState) -> dict[str, Any]:

@@ -10,7 +10,8 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from domain.observation import MICROS, ArmCounts, Observed, latency_bound_ms, latency_class
-from domain.rollout import Evidence, Guardrails, Judgement, RolloutState, Verdict, percentage
+from domain.rollout import Evidence, Judgement, Mark, RolloutState, Verdict, percentage
+from domain.rollout_request import Guardrails
 from domain.rollout_statistics import Process, above_baseline, above_threshold, beginning_weight, mean_above
 
 FALSE_ROLLBACKS = 0.01
@@ -38,6 +39,15 @@ EXPECTED_ON_AN_ARM = 50.0
 
 P95, BEYOND_P95 = 0.95, 0.05
 
+WINDOW_PARTS = 10
+"""The time window moves on in tenths of itself, so that as much has to be remembered of any window."""
+
+LEAST_IN_WINDOW = 20
+"""Requests of the canary in the time window for its plain figures to say something."""
+
+WINDOWED = ("error_rate", "p95_latency_ms")
+"""The guardrails whose plain figures of the time window must hold, too: those that a flag's triggers set."""
+
 
 def look(state: RolloutState, observed: Observed | None, now: datetime) -> tuple[RolloutState, Judgement]:
     """Add what came since the last look to the evidence, and judge.
@@ -47,7 +57,7 @@ def look(state: RolloutState, observed: Observed | None, now: datetime) -> tuple
     if state.phase.is_final and state.judgement is not None:
         return state, state.judgement
     if observed is not None:
-        state = state.model_copy(update={"evidence": _grown(state, observed)})
+        state = state.model_copy(update={"evidence": _grown(state, observed, now)})
     judgement = judge(state, now, readable=observed is not None)
     return state.model_copy(update={"judgement": judgement, "judged_at": now}), judgement
 
@@ -62,7 +72,7 @@ def judge(state: RolloutState, now: datetime, *, readable: bool = True) -> Judge
     broken = ("the observations could not be read",) if not readable else _broken(state, step, now)
     if broken:
         return Judgement(verdict=Verdict.BROKEN, reasons=broken, figures=figures)
-    missing = (*_missing(state, step, now), *_outside(state.guardrails, step), *_suspicious(state, step))
+    missing = (*_missing(state, step, now), *_outside(state, step), *_suspicious(state, step))
     if missing:
         return Judgement(verdict=Verdict.INSUFFICIENT, reasons=missing, figures=figures)
     told = f"{step.canary.requests:,} requests of the canary at {percentage(state)} % within every guardrail"
@@ -74,7 +84,7 @@ def needed_evidence(guardrails: Guardrails) -> float:
     return len(guardrails.in_force()) / FALSE_ROLLBACKS
 
 
-def _grown(state: RolloutState, observed: Observed) -> Evidence:
+def _grown(state: RolloutState, observed: Observed, now: datetime) -> Evidence:
     evidence = state.evidence
     seen = evidence.seen | observed
     weight = beginning_weight(
@@ -88,11 +98,20 @@ def _grown(state: RolloutState, observed: Observed) -> Evidence:
     return evidence.model_copy(
         update={
             "seen": seen,
+            "marks": _marked(evidence.marks, Mark(at=now, canary=seen.canary), timedelta(minutes=state.window_minutes)),
             "processes": processes,
             "looks": evidence.looks + 1,
             "step_looks": evidence.step_looks + 1,
         }
     )
+
+
+def _marked(marks: tuple[Mark, ...], new: Mark, window: timedelta) -> tuple[Mark, ...]:
+    """From the last mark at or before the window's beginning on, or from the first one that there is."""
+    if not marks or new.at - marks[-1].at >= window / WINDOW_PARTS:
+        marks = (*marks, new)
+    older = sum(mark.at <= new.at - window for mark in marks)
+    return marks[max(0, older - 1) :]
 
 
 def _logs(name: str, rails: Guardrails, block: Observed, usual: ArmCounts) -> Sequence[float]:
@@ -181,12 +200,36 @@ def _missing(state: RolloutState, step: Observed, now: datetime) -> tuple[str, .
     reasons += [
         f"{counts.requests:,} of {least:,} requests of the {name}" for name, counts in arms if counts.requests < least
     ]
+    rails = state.guardrails
+    values = (
+        (rails.compliance_score, step.canary.compliance.count, "compliance scores"),
+        (rails.cost_per_request_micros, step.canary.cost.count, "costs"),
+    )
+    # A guardrail that nobody measures must not hold by silence.
+    reasons += [
+        f"{count:,} of {least:,} {what} of the canary" for limit, count, what in values if limit and count < least
+    ]
     return tuple(reasons)
 
 
-def _outside(rails: Guardrails, step: Observed) -> tuple[str, ...]:
-    """Absolute guardrails that the step's own estimates are outside of, although it may be by chance."""
-    canary = step.canary
+def _outside(state: RolloutState, step: Observed) -> tuple[str, ...]:
+    """Absolute guardrails that the step's own figures are outside of, or those of the time window, although it may be
+    by chance."""
+    rails, recent = state.guardrails, state.evidence.recent
+    on_step = _exceeded(rails, step.canary)
+    lately = _exceeded(rails, recent) if recent.requests >= LEAST_IN_WINDOW else ()
+    window = f"in the last {state.window_minutes:,} min: "
+    told = [_told(name, rails, step) for name in on_step]
+    told += [
+        window + _told(name, rails, Observed(canary=recent))
+        for name in lately
+        if name in WINDOWED and name not in on_step
+    ]
+    return tuple(f"{each}: not promoted outside of a guardrail" for each in told)
+
+
+def _exceeded(rails: Guardrails, canary: ArmCounts) -> tuple[str, ...]:
+    """The absolute guardrails that plain figures are outside of."""
     rate, p95 = canary.error_rate, canary.quantile_class(P95)
     score, cost = canary.compliance.mean, canary.cost.mean
     outside = {
@@ -201,9 +244,7 @@ def _outside(rails: Guardrails, step: Observed) -> tuple[str, ...]:
         and rails.cost_per_request_micros is not None
         and cost > rails.cost_per_request_micros,
     }
-    return tuple(
-        f"{_told(name, rails, step)}: not promoted outside of a guardrail" for name, is_so in outside.items() if is_so
-    )
+    return tuple(name for name, is_so in outside.items() if is_so)
 
 
 def _told(name: str, rails: Guardrails, step: Observed) -> str:
@@ -249,6 +290,7 @@ def _figures(state: RolloutState, step: Observed, needed: float) -> dict[str, An
         "evidence": {name: round(process.value, 3) for name, process in state.evidence.processes.items()},
         "canary": _arm_figures(step.canary),
         "baseline": _arm_figures(step.baseline),
+        "window": {"minutes": state.window_minutes, "canary": _arm_figures(state.evidence.recent)},
         "freshAt": state.evidence.seen.fresh_at.isoformat() if state.evidence.seen.fresh_at else None,
         "looks": state.evidence.looks,
     }

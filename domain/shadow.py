@@ -3,7 +3,8 @@
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
+from functools import partial
 from itertools import islice
 from math import ceil
 from typing import Any, Final, NamedTuple
@@ -17,17 +18,27 @@ MAX_FIELDS: Final = 200
 
 MAX_DEPTH: Final = 8
 
+KEPT_FOR: Final = timedelta(days=30)
+"""A parity report looks back no further."""
+
+MAX_COMPARISONS: Final = 10_000
+"""Comparisons that one report counts."""
+
 BY_TYPE_ONLY: Final = frozenset(
     {
         "header:x-duration",
         "header:x-provider",
-        "header:content-length",
         *(f"body.{part}.{name}" for part in ("data", "result") for name in ("id", "createdAt", "provider", "content")),
     }
 )
 """Fields that must differ in value between two systems: only their type is compared."""
 
-_CONNECTION: Final = frozenset({"date", "server", "set-cookie", "transfer-encoding", "connection", "keep-alive"})
+STATUSES: Final = frozenset({"body.data.status", "body.result.status"})
+"""Fields that must differ as well where a campaign was only planned: sending it has another end."""
+
+_CONNECTION: Final = frozenset(
+    {"connection", "content-length", "date", "keep-alive", "server", "set-cookie", "transfer-encoding"}
+)
 """Headers that say something about a server or a session, not about the request."""
 
 _NAME: Final = re.compile(r"^[A-Za-z_][A-Za-z_-]{0,39}$")
@@ -42,7 +53,7 @@ class FieldParity(Model):
     different_type: int = 0
     missing_in_hybrid: int = 0
     missing_in_legacy: int = 0
-    by_type_only: bool = Field(default=False, description="its value is expected to differ, and was not compared")
+    by_type: int = Field(default=0, description="comparisons of its type alone: its value is expected to differ")
 
     @property
     def differing(self) -> int:
@@ -57,7 +68,7 @@ class FieldParity(Model):
             different_type=self.different_type + other.different_type,
             missing_in_hybrid=self.missing_in_hybrid + other.missing_in_hybrid,
             missing_in_legacy=self.missing_in_legacy + other.missing_in_legacy,
-            by_type_only=self.by_type_only,
+            by_type=self.by_type + other.by_type,
         )
 
 
@@ -101,7 +112,8 @@ class IntentParity(Model):
 class ParityReport(Model):
     """What shadow runs have shown."""
 
-    since: datetime
+    since: datetime = Field(description="of the runs that are counted here; later than asked for when that is too far")
+    truncated: bool = Field(description="there were more runs than are counted: `since` is that of the oldest counted")
     runs: int
     answered: int = Field(description="runs that had an answer to compare")
     alike: int = Field(description="of those, alike in every field")
@@ -110,23 +122,31 @@ class ParityReport(Model):
     legacy_latency: Latencies
     hybrid_latency: Latencies
     fields: tuple[FieldParity, ...] = Field(description="those that differ most often first")
-    intents: tuple[IntentParity, ...]
+    intents: tuple[IntentParity, ...] = Field(description="by what was asked for; what would send was only planned")
 
 
-def compare(legacy: ComparedAnswer, hybrid: ComparedAnswer) -> tuple[FieldParity, ...]:
-    """Every field of either answer; those whose value is expected to differ by type only."""
+def compare(
+    legacy: ComparedAnswer, hybrid: ComparedAnswer, *, by_type: frozenset[str] = frozenset()
+) -> tuple[FieldParity, ...]:
+    """Every field of either answer; those whose value is expected to differ, and ``by_type``, by type only."""
     left, right = _fields(legacy), _fields(hybrid)
-    return tuple(_parity(name, left, right) for name in sorted(left.keys() | right.keys()))
+    names = sorted(left.keys() | right.keys())
+    return tuple(_parity(name, left, right, by_type=name in BY_TYPE_ONLY | by_type) for name in names)
 
 
-def parity(comparisons: Sequence[Comparison], since: datetime) -> ParityReport:
-    """All comparisons in one table."""
+def parity(comparisons: Sequence[Comparison], since: datetime, *, most: int = MAX_COMPARISONS) -> ParityReport:
+    """The newest ``most`` comparisons in one table; they come newest first."""
+    truncated = len(comparisons) > most
+    if truncated:
+        comparisons = comparisons[:most]
+        since = comparisons[-1].at
     answered = [each for each in comparisons if not each.error]
     fields: dict[str, FieldParity] = {}
     for each in (field for comparison in answered for field in comparison.fields):
         fields[each.field] = fields[each.field] + each if each.field in fields else each
     return ParityReport(
         since=since,
+        truncated=truncated,
         runs=len(comparisons),
         answered=len(answered),
         alike=sum(map(_alike, answered)),
@@ -166,29 +186,36 @@ def _fields(answer: ComparedAnswer) -> dict[str, object]:
 def _leaves(path: str, value: object, depth: int) -> Iterator[tuple[str, object]]:
     """Objects are gone into; a list counts as a whole, and an empty object as a field of its own."""
     if isinstance(value, dict) and value and depth < MAX_DEPTH:
-        for name, inner in value.items():
-            yield from _leaves(f"{path}.{_safe(name)}", inner, depth + 1)
+        for name, inner in _named(value):
+            yield from _leaves(f"{path}.{name}", inner, depth + 1)
     else:
         yield path, value
 
 
-def _safe(name: Any) -> str:
-    """Names that are data themselves, such as a fan's id, are not kept."""
-    return name if isinstance(name, str) and _NAME.match(name) else "*"
+def _named(value: dict[Any, Any]) -> Iterator[tuple[str, object]]:
+    """Names that are data themselves, such as a fan's id, are not kept: they are numbered in their own order."""
+    hidden = sorted((name for name in value if not _is_safe(name)), key=str)
+    numbers = {name: f"*{number}" for number, name in enumerate(hidden, start=1)}
+    for name, inner in value.items():
+        yield numbers.get(name, name), inner
 
 
-def _parity(name: str, legacy: Mapping[str, object], hybrid: Mapping[str, object]) -> FieldParity:
-    by_type = name in BY_TYPE_ONLY
+def _is_safe(name: Any) -> bool:
+    return isinstance(name, str) and _NAME.match(name) is not None
+
+
+def _parity(name: str, legacy: Mapping[str, object], hybrid: Mapping[str, object], *, by_type: bool) -> FieldParity:
+    seen = partial(FieldParity, field=name, by_type=int(by_type))
     if name not in hybrid:
-        return FieldParity(field=name, missing_in_hybrid=1, by_type_only=by_type)
+        return seen(missing_in_hybrid=1)
     if name not in legacy:
-        return FieldParity(field=name, missing_in_legacy=1, by_type_only=by_type)
+        return seen(missing_in_legacy=1)
     ours, theirs = hybrid[name], legacy[name]
     if _kind(ours) != _kind(theirs):
-        return FieldParity(field=name, different_type=1, by_type_only=by_type)
+        return seen(different_type=1)
     if by_type or ours == theirs:
-        return FieldParity(field=name, same=1, by_type_only=by_type)
-    return FieldParity(field=name, different_value=1, by_type_only=by_type)
+        return seen(same=1)
+    return seen(different_value=1)
 
 
 def _kind(value: object) -> str:

@@ -23,8 +23,9 @@ from domain.delivery import MessageStatus, send_queue_id
 from domain.flag import FlagConfig, changed
 from domain.recall import recall_workflow_id
 from domain.review import PageKey, ReviewDecision
-from domain.rollout import RolloutRequest, rollout_workflow_id
+from domain.rollout import rollout_workflow_id
 from domain.rollout_report import RolloutReport
+from domain.rollout_request import RolloutRequest
 from local.process import child_environment
 from local.stack import INFRASTRUCTURE, SIMULATORS, Stack, StackOptions
 from tests.local import Simulator

@@ -28,15 +28,12 @@ with workflow.unsafe.imports_passed_through():
         AUTOMATIC,
         Action,
         ActionKind,
-        Control,
-        RollbackRequest,
-        RolloutControl,
         RolloutPhase,
-        RolloutRequest,
         RolloutState,
         advanced,
         asked,
         begin,
+        found_off,
         next_action,
         percentage,
         refusal,
@@ -51,6 +48,7 @@ with workflow.unsafe.imports_passed_through():
         started_entry,
         summary,
     )
+    from domain.rollout_request import Control, RollbackRequest, RolloutControl, RolloutRequest
     from domain.rollout_verdict import look
     from workflows import policies
     from workflows.recall import RecallWorkflow
@@ -89,6 +87,8 @@ class RolloutWorkflow:
         self._before = run.before
         self._decided = run.decided
         self._refused = ""
+        self._revoked: RollbackRequest | None = None
+        self._recalls: list[asyncio.Task[None]] = []
         # Decisions are taken one after the other, each on the state that the one before it has left.
         self._deciding = asyncio.Lock()
 
@@ -104,7 +104,11 @@ class RolloutWorkflow:
             await self._look()
             if self._over or workflow.info().is_continue_as_new_suggested():
                 break
-        await workflow.wait_condition(workflow.all_handlers_finished)
+        await workflow.wait_condition(
+            lambda: workflow.all_handlers_finished() and all(recall.done() for recall in self._recalls)
+        )
+        for recall in self._recalls:
+            recall.result()
         if not self._over:
             workflow.continue_as_new(self._carried())
         return report(self._known, run.started_by)
@@ -128,7 +132,8 @@ class RolloutWorkflow:
 
     @workflow.signal
     async def rollback(self, control: RollbackRequest | None = None) -> None:
-        """To 0 % now, or step by step."""
+        """To 0 % now, or step by step. A rollout that has not begun yet never does."""
+        self._revoke(control)
         await self._signalled(Control.ROLLBACK, control or RollbackRequest())
 
     @workflow.update(name="pause")
@@ -149,6 +154,7 @@ class RolloutWorkflow:
     @workflow.update(name="rollback")
     async def rollback_now(self, control: RollbackRequest | None = None) -> RolloutReport:
         """As the signal; answers when the flag is written."""
+        self._revoke(control)
         return await self._updated(Control.ROLLBACK, control or RollbackRequest())
 
     @workflow.update
@@ -191,11 +197,16 @@ class RolloutWorkflow:
     def _over(self) -> bool:
         return self._known.phase.is_final
 
+    @property
+    def _rolled_back(self) -> bool:
+        return self._known.phase is RolloutPhase.ROLLED_BACK
+
     async def _begin_or_fail(self) -> None:
         try:
             await self._begin()
-        except ActivityError as error:
-            self._refused = error.cause.message if isinstance(error.cause, ApplicationError) else "it could not begin"
+        except (ActivityError, Conflict) as error:
+            cause = error.cause if isinstance(error, ActivityError) else error
+            self._refused = cause.message if isinstance(cause, ApplicationError | Conflict) else "it could not begin"
             await workflow.wait_condition(workflow.all_handlers_finished)
             raise ApplicationError(self._refused, type=REFUSED, non_retryable=True) from None
 
@@ -205,6 +216,9 @@ class RolloutWorkflow:
         workflow.upsert_search_attributes([STATUS.value_set(str(RolloutPhase.BAKING))])
         before = await self._seen(started_at)
         self._before = before.observed if before is not None else Observed()
+        if self._revoked is not None:
+            why = f": {self._revoked.reason}" if self._revoked.reason else ""
+            raise Conflict(f"rolled back before it began, by {self._revoked.requested_by}{why}")
         flag = await workflow.execute_activity_method(
             RolloutActivities.begin,
             BeginRequest(request=request, rollout_id=rollout_id, actor=self._run.started_by),
@@ -231,7 +245,7 @@ class RolloutWorkflow:
                 return
             observed = None if seen is None else seen.observed - self._before
             state, judgement = look(self._known, observed, workflow.now())
-            self._state = state
+            self._state = state if seen is None or seen.flag.enabled else found_off(state)
             if seen is not None and not seen.flag.steered:
                 await self._released(seen.flag)
                 return
@@ -275,9 +289,16 @@ class RolloutWorkflow:
         if self._state is not None and (refused := refusal(self._state, control, given)):
             raise ApplicationError(refused, type=REFUSED, non_retryable=True)
 
+    def _revoke(self, control: RollbackRequest | None) -> None:
+        if self._state is None:
+            self._revoked = control or RollbackRequest()
+
     async def _obey(self, control: Control, given: RolloutControl) -> None:
         await self._until_begun()
         async with self._deciding:
+            if self._rolled_back and isinstance(given, RollbackRequest) and given.recall:
+                self._start_recall()
+                return
             action = asked(self._known, control, given)
             if control in {Control.RESUME, Control.PROMOTE}:
                 await self._require_enabled()
@@ -302,15 +323,18 @@ class RolloutWorkflow:
         final = action.kind in {ActionKind.ROLL_BACK, ActionKind.COMPLETE}
         if final or action.percentage != percentage(before):
             flag = await self._steer(action, releases=final)
-            if not flag.steered and not final:
-                await self._released(flag)
+            # A last write leaves the flag unsteered: what it stands at then tells whose write it was.
+            if not flag.steered and not (final and flag.percentage == action.percentage):
+                await self._released(flag, recall=action.recall)
                 return
         await self._taken(action)
 
-    async def _released(self, flag: FlagLook) -> None:
+    async def _released(self, flag: FlagLook, *, recall: bool = False) -> None:
         """Somebody took the flag from the rollout: an emergency rollback while Temporal was away."""
         told = f"the flag was taken from the rollout by {flag.changed_by}: {flag.reason}"
-        await self._taken(Action(kind=ActionKind.ROLL_BACK, percentage=Decimal(0), reason=told, by=flag.changed_by))
+        await self._taken(
+            Action(kind=ActionKind.ROLL_BACK, percentage=Decimal(0), reason=told, by=flag.changed_by, recall=recall)
+        )
 
     async def _taken(self, action: Action) -> None:
         before, now = self._known, workflow.now()
@@ -322,8 +346,8 @@ class RolloutWorkflow:
                 alert=decision_alert(action, after, self._decided, now),
             )
         )
-        if after.phase is RolloutPhase.ROLLED_BACK and after.recall:
-            await self._recall(after)
+        if after.recall and action.kind in {ActionKind.LOWER, ActionKind.ROLL_BACK}:
+            self._start_recall()
         if after.phase is not before.phase:
             workflow.upsert_search_attributes([STATUS.value_set(str(after.phase))])
 
@@ -346,6 +370,10 @@ class RolloutWorkflow:
 
     async def _announce(self, made: Announcement) -> None:
         await workflow.execute_activity_method(RolloutActivities.announce, made, **policies.STORE)
+
+    def _start_recall(self) -> None:
+        """Beside the decisions: the next one must not wait for a long list."""
+        self._recalls.append(asyncio.create_task(self._recall(self._known)))
 
     async def _recall(self, state: RolloutState) -> None:
         """Recalls go on by themselves; one that runs already is left alone."""

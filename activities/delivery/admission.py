@@ -107,7 +107,7 @@ class Admission:
             limits,
             datetime.now(UTC),
             message_type=message.message_type,
-            recipient_id=message.recipient_id,
+            recipient_id=None if self._ports.for_many else message.recipient_id,
         )
         try:
             return await self._ports.limiter.reserve(self._account_id, windows, lease_ms=self._ports.lease_ms)

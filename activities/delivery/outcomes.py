@@ -8,10 +8,11 @@ from temporalio import activity
 
 from activities.delivery.events import PlatformEvents
 from activities.delivery.findings import Findings
-from activities.delivery.ports import DeliveryPorts, Granted
+from activities.delivery.ports import DeliveryPorts, Granted, is_open
 from domain.delivery import Attempt, Delivered, Message, MessageStatus, Outcome
 from domain.errors import DependencyUnavailable, GatewayError, GatewayFault
 from domain.rate_limit import Lease, Slot
+from domain.send_queue import DeliveryReport
 
 FLUSH_AFTER_S = 1.0
 """Outcomes are stored together, but not later than this."""
@@ -56,17 +57,25 @@ class Outcomes:
 
     async def end(self, message: Message, status: MessageStatus, reason: str) -> None:
         """End a message that must not be sent (any more); one that may be on its way is looked for first."""
+        if is_open(message) and not await self.never_arrived(message, self._ports.lease_ms):
+            return
         if message.status is MessageStatus.SENDING:
-            if await self.read_back(message):
-                return
-            age = datetime.now(UTC) - message.updated_at
-            if age < timedelta(milliseconds=self._ports.lease_ms):
-                # The last attempt may still arrive: look again when it no longer can.
-                self._found.defer(message.message_id, self._ports.lease_ms, "outcome_open")
-                return
             await self.unsent(message, reason)
         await self._ports.messages.transition(message.campaign_id, [message.message_id], status, reason=reason)
         self._found.settle(message.message_id, status)
+
+    async def never_arrived(self, message: Message, within_ms: int) -> bool:
+        """Whether it is certain by now that an open message reached nobody; if not, it has ended, or waits.
+
+        ``within_ms``: how long after its last attempt it may still appear in its chat.
+        """
+        if await self.read_back(message):
+            return False
+        if datetime.now(UTC) - message.updated_at >= timedelta(milliseconds=within_ms):
+            return True
+        # The last attempt may still arrive: look again when it no longer can.
+        self._found.defer(message.message_id, within_ms, "outcome_open")
+        return False
 
     async def fail(self, message: Message, reason: str) -> None:
         await self._ports.messages.settle([_outcome(message, MessageStatus.FAILED, reason=reason)])
@@ -78,7 +87,7 @@ class Outcomes:
         for granted in batch:
             await self.release(granted.lease)
             message = granted.message
-            if message.status is MessageStatus.QUEUED:
+            if not is_open(message):
                 await self.record(granted, MessageStatus.QUEUED, reason=message.reason, attempts=message.attempts)
         await self.flush()
 
@@ -130,6 +139,19 @@ class Outcomes:
     async def unsent(self, message: Message, reason: str) -> None:
         """The attempt that the store has is known to have sent nothing."""
         await self._ports.messages.settle([_outcome(message, MessageStatus.QUEUED, reason=reason)])
+
+
+async def look_for(ports: DeliveryPorts, message: Message, within_ms: int) -> DeliveryReport | None:
+    """Find out about an open message without sending it again; what to wait for, or how it ended.
+
+    ``None``: it certainly reached nobody, and is queued again. ``within_ms`` as in ``never_arrived``.
+    """
+    found = Findings()
+    outcomes = Outcomes(ports, found, PlatformEvents(ports.accounts, ports.alerts, message.account_id))
+    if not await outcomes.never_arrived(message, within_ms):
+        return found.report()
+    await outcomes.unsent(message, message.reason)
+    return None
 
 
 def _outcome(

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from domain.delivery import Attempt, Message
+from domain.delivery import Attempt, Message, MessageStatus
 from domain.ports import AccountStore, Alerts, DeliveryGate, Gateway, Limiter, MessageStore
 from domain.rate_limit import Lease, LimitPolicy, Slot
 
@@ -12,6 +12,8 @@ class DeliveryPorts:
     """What sending needs. ``lease_ms``: how long a slot counts when an outcome never becomes known.
 
     ``grace_s``: how long a slot outlives the time-out of its call, since a call that was given up may still arrive.
+    ``for_many``: the message stands for many recipients. Their slots have been taken already, its own recipient's
+    included, and it is not given up because the gateway can't be reached.
     """
 
     messages: MessageStore
@@ -24,6 +26,12 @@ class DeliveryPorts:
     lease_ms: int
     send_timeout_s: float
     grace_s: float
+    for_many: bool = False
+
+
+def is_open(message: Message) -> bool:
+    """Whether an earlier attempt may have been accepted. What is marked as ``sending`` and was never tried is not."""
+    return message.status is MessageStatus.SENDING and message.attempts > 0
 
 
 @dataclass(frozen=True)

@@ -19,10 +19,11 @@ from activities.delivery.admission import Admission
 from activities.delivery.events import PlatformEvents
 from activities.delivery.findings import Findings
 from activities.delivery.outcomes import Outcomes
-from activities.delivery.ports import DeliveryPorts, Granted
+from activities.delivery.ports import DeliveryPorts, Granted, is_open
 from domain.campaign import CampaignStanding, CampaignStatus
 from domain.compliance import SCREENING
 from domain.delivery import (
+    MAX_ATTEMPTS,
     REFUSALS,
     AccountState,
     Delivered,
@@ -141,11 +142,11 @@ class Sender:
 
     async def _failed(self, granted: Granted, error: GatewayError) -> None:
         message = granted.message
-        outcome_open = message.status is MessageStatus.SENDING and message.reason != GatewayFault.SERVER_ERROR
+        outcome_open = is_open(message) and message.reason != GatewayFault.SERVER_ERROR
         attempts, failures = message.attempts + 1, message.failures + 1
         decision = after_failure(
             error.fault,
-            attempts=failures,
+            attempts=min(failures, MAX_ATTEMPTS - 1) if self._ports.for_many else failures,
             outcome_open=outcome_open,
             retry_after_s=error.retry_after_s,
             jitter=random.random(),

@@ -11,7 +11,7 @@ from adapters.flag import flag_overrides
 from api.body import JsonBody
 from api.dependencies import Administrator, PortsNow, SettingsNow, allow
 from api.examples import FLAG
-from api.flag import SENTENCES, Rule, percentage_in_force, rules
+from api.flag import SENTENCES, Rule, override_in_force, percentage_in_force, rules
 from api.openapi import body as documented
 from api.openapi import problems
 from api.refusals import MalformedRequest, PreconditionFailed
@@ -19,10 +19,12 @@ from api.revision import IfMatch, etag, replace
 from domain.access import STAFF
 from domain.errors import DependencyUnavailable, InvalidRequest, NotFound
 from domain.flag import (
+    NO_BUCKET,
     NOT_OVERRIDDEN,
     Conditional,
     Flag,
     FlagConfig,
+    FlagDecision,
     FlagName,
     FlagOverride,
     FlagReason,
@@ -101,12 +103,15 @@ class Explanation(Model):
     user_id: str
     enabled: bool
     reason: FlagReason
-    explanation: str = Field(description="the reason as a sentence", examples=[SENTENCES[FlagReason.ALLOW_LIST]])
-    bucket: int | None = Field(description="the user's, 0 to 9,999; null: the flag is not known here")
+    explanation: str = Field(
+        description="the reason as a sentence, and what the environment forces",
+        examples=[SENTENCES[FlagReason.ALLOW_LIST]],
+    )
+    bucket: int | None = Field(description="the user's, 0 to 9,999; null: none is known here")
     rollout_percentage: Percentage | None = Field(description="in force; null: none is known here")
     revision: int = Field(description="of the flag; 0: it is not known here")
     override: FlagOverride | None = Field(description="what the environment of this process forces; null: nothing")
-    rules: tuple[Rule, ...]
+    rules: tuple[Rule, ...] = Field(description="none: the flag is not known here")
     snapshot: FlagSnapshotStanding = Field(description="how fresh the copy is that this process decides by")
 
 
@@ -190,6 +195,7 @@ async def explain(
     decision = ports.flags.evaluate(name, subject)
     known = next((each for each in ports.flags.all() if each.name == name), None)
     override = flag_overrides(settings).get(name)
+    forced = override or NOT_OVERRIDDEN
     if decision.reason is FlagReason.NO_SNAPSHOT:
         raise DependencyUnavailable("This process has not been able to read the flags yet; try again in a moment.")
     if decision.reason is FlagReason.UNKNOWN_FLAG:
@@ -199,12 +205,12 @@ async def explain(
         user_id=subject.user_id,
         enabled=decision.enabled,
         reason=decision.reason,
-        explanation=SENTENCES[decision.reason],
-        bucket=None if known is None else bucket(known.salt, subject.user_id),
-        rollout_percentage=None if known is None else percentage_in_force(known, override or NOT_OVERRIDDEN),
+        explanation=f"{SENTENCES[decision.reason]} {override_in_force(forced, known=known is not None)}".rstrip(),
+        bucket=_bucket(known, decision, subject),
+        rollout_percentage=forced.percentage if known is None else percentage_in_force(known, forced),
         revision=decision.revision,
         override=override,
-        rules=() if known is None else rules(known, override or NOT_OVERRIDDEN, subject),
+        rules=() if known is None else rules(known, forced, subject),
         snapshot=ports.flags.standing(),
     )
 
@@ -217,6 +223,13 @@ class _Present(NamedTuple):
     @property
     def revision(self) -> int:
         return 0 if self.flag is None else self.flag.revision
+
+
+def _bucket(known: Flag | None, decision: FlagDecision, subject: FlagSubject) -> int | None:
+    """The user's, also where another rule decided."""
+    if known is not None:
+        return bucket(known.salt, subject.user_id)
+    return None if decision.bucket == NO_BUCKET else decision.bucket
 
 
 def _only_create(if_none_match: str | None) -> bool:

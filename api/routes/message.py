@@ -108,8 +108,9 @@ async def send(
         if not body.queue:
             await _require_now(draft, account, ports, settings)
         require_room(account.outlook, body.priority, may_wait=body.queue)
-    stored = await store(draft, ports)
-    await hand_over(stored, queues, ports, background, keyed=idempotency_key is not None, may_wait=body.queue)
+    keyed = idempotency_key is not None
+    stored = await store(draft, ports, keyed=keyed)
+    await hand_over(stored, queues, ports, background, keyed=keyed, may_wait=body.queue)
     wait_s = _patience_s(body, prefer, account)
     message = await wait_for_end(stored.record, ports, wait_s)
     if not body.queue and message.status is MessageStatus.QUEUED:

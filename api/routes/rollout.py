@@ -6,15 +6,15 @@ from fastapi import APIRouter, Depends, Path, Response
 from pydantic import Field
 
 from api.body import JsonBody
-from api.dependencies import EngineNow, PortsNow, Staff, allow
+from api.dependencies import Administrator, EngineNow, PortsNow, SettingsNow, Staff, allow
 from api.examples import ROLLBACK, ROLLOUT, ROLLOUT_CONTROL
 from api.openapi import body as documented
 from api.openapi import problems
 from api.rollout import Rollouts, RolloutView
 from domain.access import STAFF
-from domain.flag import FlagName
+from domain.flag import FlagName, Percentage
 from domain.model import Model, Request
-from domain.rollout import Control, RollbackRequest, RolloutControl, RolloutRequest
+from domain.rollout_request import Control, RollbackRequest, RolloutControl, RolloutRequest
 
 router = APIRouter(prefix="/api/admin/rollouts", tags=["rollouts"], dependencies=[Depends(allow(STAFF))])
 
@@ -25,6 +25,17 @@ class RolloutControlBody(Request):
     """Why; kept in the audit log."""
 
     reason: str = Field(default="", max_length=500)
+
+
+class PromoteBody(RolloutControlBody):
+    """Why, and from where."""
+
+    from_percentage: Percentage | None = Field(
+        default=None,
+        alias="from",
+        description="where the caller believes the rollout to stand: 409 when it does not. A repetition after a "
+        "time-out can't go up two steps then",
+    )
 
 
 class RollbackBody(RolloutControlBody):
@@ -40,8 +51,8 @@ class RolloutList(Model):
     rollouts: tuple[RolloutView, ...]
 
 
-def _rollouts(engine: EngineNow, ports: PortsNow) -> Rollouts:
-    return Rollouts(engine, ports)
+def _rollouts(engine: EngineNow, ports: PortsNow, settings: SettingsNow) -> Rollouts:
+    return Rollouts(engine, ports, settings)
 
 
 RolloutsNow = Annotated[Rollouts, Depends(_rollouts)]
@@ -58,13 +69,14 @@ _PROBLEMS = problems(400, 401, 403, 404, 409, 413, 422, 503)
     openapi_extra=documented(RolloutRequest, ROLLOUT),
 )
 async def start(
-    caller: Staff,
+    caller: Administrator,
     rollouts: RolloutsNow,
     body: Annotated[RolloutRequest, Depends(JsonBody(RolloutRequest))],
     response: Response,
 ) -> RolloutView:
-    """The flag must exist and be enabled. Answers when it stands on the first step; 409 while another rollout of it
-    runs. From then on the rollout steers the percentage, and people can only turn the flag off."""
+    """Administrators only. The flag must exist, be enabled and observed, and the environment must not override it.
+    Answers when it stands on the first step; 409 while another rollout of it runs. From then on the rollout steers the
+    percentage, and people can only turn the flag off."""
     view = await rollouts.start(body, caller.user_id)
     response.headers["Location"] = f"{router.prefix}/{body.flag}"
     return view
@@ -89,15 +101,26 @@ async def pause(name: Name, caller: Staff, rollouts: RolloutsNow, body: ControlN
 
 
 @router.post("/{flag}/resume", summary="Go on after a pause", responses=_PROBLEMS, openapi_extra=_CONTROL)
-async def resume(name: Name, caller: Staff, rollouts: RolloutsNow, body: ControlNow) -> RolloutView:
-    """Where it was, with a fresh wait."""
+async def resume(name: Name, caller: Administrator, rollouts: RolloutsNow, body: ControlNow) -> RolloutView:
+    """Administrators only. Where it was, with a fresh wait; when the flag was off meanwhile, the step begins anew."""
     return await rollouts.control(name, Control.RESUME, _asked(caller.user_id, body))
 
 
-@router.post("/{flag}/promote", summary="To the next step now", responses=_PROBLEMS, openapi_extra=_CONTROL)
-async def promote(name: Name, caller: Staff, rollouts: RolloutsNow, body: ControlNow) -> RolloutView:
-    """Also without a verdict; never over a failure."""
-    return await rollouts.control(name, Control.PROMOTE, _asked(caller.user_id, body))
+@router.post(
+    "/{flag}/promote",
+    summary="To the next step now",
+    responses=_PROBLEMS,
+    openapi_extra=documented(PromoteBody, ROLLOUT_CONTROL | {"from": 5}, required=False),
+)
+async def promote(
+    name: Name,
+    caller: Administrator,
+    rollouts: RolloutsNow,
+    body: Annotated[PromoteBody, Depends(JsonBody(PromoteBody, optional=True))],
+) -> RolloutView:
+    """Administrators only. Also without a verdict; never over a failure."""
+    given = RolloutControl(requested_by=caller.user_id, reason=body.reason, from_percentage=body.from_percentage)
+    return await rollouts.control(name, Control.PROMOTE, given)
 
 
 @router.post(
@@ -112,7 +135,8 @@ async def rollback(
     rollouts: RolloutsNow,
     body: Annotated[RollbackBody, Depends(JsonBody(RollbackBody, optional=True))],
 ) -> RolloutView:
-    """In force in every process within seconds, also while Temporal or its workers are away."""
+    """In force in every process within seconds, also while Temporal or its workers are away; 503 when it is not certain
+    that the flag stays down, with what to do. With ``recall`` also after a rollback, for its campaigns."""
     given = RollbackRequest(requested_by=caller.user_id, reason=body.reason, gradual=body.gradual, recall=body.recall)
     return await rollouts.roll_back(name, given)
 

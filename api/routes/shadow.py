@@ -1,5 +1,6 @@
 """Shadow mode: whether the new system answers as the old one does. Staff only."""
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
@@ -13,7 +14,7 @@ from domain.access import STAFF
 from domain.flag import HYBRID_SHADOW
 from domain.model import Model, Moment
 from domain.model import Request as Asked
-from domain.shadow import ParityReport, parity
+from domain.shadow import KEPT_FOR, MAX_COMPARISONS, ParityReport, parity
 
 router = APIRouter(prefix="/api/admin/shadow", tags=["legacy"], dependencies=[Depends(allow(STAFF))])
 
@@ -38,10 +39,13 @@ class ShadowReport(Model):
 async def report(query: Annotated[ShadowQuery, Query()], request: Request, ports: PortsNow) -> ShadowReport:
     """Runs, errors, costs, latencies, and how often each field of the answers was the same."""
     shadow: ShadowRuns = request.app.state.shadow
-    since = query.since or datetime.now(UTC) - LOOKS_BACK
+    now = datetime.now(UTC)
+    since = max(query.since or now - LOOKS_BACK, now - KEPT_FOR)
+    # One more than are counted: then it is known whether there are more.
+    comparisons = await ports.shadow.comparisons(since, limit=MAX_COMPARISONS + 1)
     flag = next((each for each in ports.flags.all() if each.name == HYBRID_SHADOW), None)
     return ShadowReport(
         percentage=float(flag.rollout_percentage) if flag is not None and flag.enabled else 0.0,
         dropped=dict(shadow.dropped),
-        parity=parity(await ports.shadow.comparisons(since), since),
+        parity=await asyncio.to_thread(parity, comparisons, since),
     )

@@ -1,7 +1,7 @@
 """A delivery round by itself: what a slot, the gate and each answer of the platform lead to."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -29,9 +29,9 @@ from domain.delivery import (
     Outcome,
     message_id,
 )
-from domain.errors import DependencyUnavailable
+from domain.errors import DependencyUnavailable, GatewayError, GatewayFault
 from domain.ports import Gateway
-from domain.rate_limit import AccountLimits, Cap, LimitPolicy, MessageType, Slot
+from domain.rate_limit import AccountLimits, Cap, Lease, LimitPolicy, MessageType, Slot
 from domain.review import AutonomyOptIn
 from domain.send_queue import Candidate, DeliveryReport, DeliveryRound
 from tests.local import Simulator
@@ -589,3 +589,62 @@ class TestBlockedOnTheWay:
         assert [settled.status for settled in report.settled] == [MessageStatus.SKIPPED]
         assert (await stored(ports, message)).reason == "compliance_violation:meet-up"
         assert await accepted(onlyfans) == 0
+
+
+class TestMarkedAndNeverTried:
+    """``sending`` without an attempt: a mass message marks everybody so before its call."""
+
+    async def marked(self, ports: Ports, record: CampaignRecord, **changes: object) -> Message:
+        (message,) = await queue(ports, record, "1", status=MessageStatus.SENDING, **changes)
+        return message
+
+    async def test_it_is_queued_again_when_the_platform_throttles(
+        self, ports: Ports, record: CampaignRecord, onlyfans: Simulator, deliver: Deliver
+    ) -> None:
+        message = await self.marked(ports, record)
+        await onlyfans.fault("rate_limited", retry_after_s=30)
+        await deliver(message)
+        left = await stored(ports, message)
+        assert (left.status, left.attempts) == (MessageStatus.QUEUED, 0)
+
+    async def test_it_is_queued_again_when_the_gate_says_no(
+        self, ports: Ports, record: CampaignRecord, onlyfans: Simulator, deliver: Deliver
+    ) -> None:
+        message = await self.marked(ports, record)
+
+        class PausingLimiter:
+            """The real limiter; once it has granted a slot, somebody pauses the campaign."""
+
+            def __getattr__(self, name: str) -> Any:
+                return getattr(ports.limiter, name)
+
+            async def intact(self, leases: Sequence[Lease]) -> frozenset[str]:
+                await ports.campaigns.set_status(record.campaign_id, CampaignStatus.PAUSED, "")
+                return await ports.limiter.intact(leases)
+
+        await deliver(message, limiter=PausingLimiter())
+        left = await stored(ports, message)
+        assert (left.status, left.attempts) == (MessageStatus.QUEUED, 0)
+        assert await accepted(onlyfans) == 0
+
+    async def test_it_ends_at_once_since_nothing_can_arrive(
+        self, ports: Ports, record: CampaignRecord, onlyfans: Simulator, deliver: Deliver
+    ) -> None:
+        message = await self.marked(ports, record)
+        await ports.campaigns.set_status(record.campaign_id, CampaignStatus.CANCELLING, "")
+        report = await deliver(message)
+        assert [settled.status for settled in report.settled] == [MessageStatus.CANCELLED]
+        assert (await stored(ports, message)).reason == "campaign_cancelled"
+
+
+@pytest.mark.parametrize(("for_many", "end"), [(False, MessageStatus.FAILED), (True, MessageStatus.QUEUED)])
+async def test_a_gateway_that_is_away_for_long_fails_one_message_and_not_one_for_many(
+    ports: Ports, record: CampaignRecord, deliver: Deliver, for_many: bool, end: MessageStatus
+) -> None:
+    class NobodyThere:
+        async def send(self, **_: object) -> Delivered:
+            raise GatewayError("connection refused", fault=GatewayFault.TRANSIENT)
+
+    (message,) = await queue(ports, record, "1", attempts=20, failures=20)
+    await deliver(message, gateway=NobodyThere(), for_many=for_many)
+    assert (await stored(ports, message)).status is end

@@ -52,6 +52,10 @@ class StoredSlots:
     async def keep(self, slots: Sequence[Slot]) -> None:
         self.stored |= {slot.lease_id: slot for slot in slots}
 
+    async def forget(self, slots: Sequence[Slot]) -> None:
+        for slot in slots:
+            self.stored.pop(slot.lease_id, None)
+
     async def slots(self, account_id: str | None, since_us: int) -> Sequence[Slot]:
         self.reads.append((account_id, since_us))
         return [

@@ -77,6 +77,14 @@ async def test_a_cursor_of_another_list_is_refused(audit: DynamoAudit, subject: 
     assert refused.value.field == "cursor"
 
 
+@pytest.mark.parametrize(
+    "place", [["month#zzzz", "x"], ["month#2026-11", ""], ["month#2026-11", "\ud800"], ["month#2026-11", 7], [7, "x"]]
+)
+async def test_a_cursor_that_no_list_made_is_refused(audit: DynamoAudit, place: list[object]) -> None:
+    with pytest.raises(InvalidRequest, match="start again without it"):
+        await audit.entries(None, limit=1, cursor=to_cursor(place))
+
+
 async def pages(audit: DynamoAudit, subject: str | None, *, limit: int) -> list[list[AuditEntry]]:
     found, cursor = [], None
     while True:

@@ -2,7 +2,7 @@
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -20,19 +20,30 @@ from pydantic import SecretStr
 from structlog.testing import capture_logs
 
 from adapters import flag as flags
-from adapters.audit import DynamoAudit
+from adapters.audit import DynamoAudit, audit_items
 from adapters.dynamodb import Dynamo, open_dynamo, to_item, value
 from adapters.flag import DynamoFlags, FlagSnapshot, open_flags, stored_flags
 from adapters.redis import open_redis
 from adapters.settings import Settings
 from domain.errors import DependencyUnavailable
-from domain.flag import HYBRID_ORCHESTRATOR, Flag, FlagChange, FlagConfig, FlagReason, FlagSubject, changed
+from domain.flag import (
+    HYBRID_ORCHESTRATOR,
+    MAX_LISTED,
+    MAX_LISTED_BYTES,
+    Flag,
+    FlagChange,
+    FlagConfig,
+    FlagReason,
+    FlagSubject,
+    changed,
+)
 from domain.ports import FlagStore
 from local.process import child_environment
 from local.redis import serving, serving_cluster
 from local.stack import Stack
 
 SOMEBODY = FlagSubject(user_id="u1")
+ITEM_BYTES, TRANSACTION_BYTES = 400_000, 4_000_000
 LONG_S = 30
 """Only a change that never arrives takes so long."""
 
@@ -69,6 +80,38 @@ async def put(store: FlagStore, present: Flag | None, name: str, **settings: Any
     flag, entry = change(present, name, **settings)
     assert await store.put(flag, entry)
     return flag
+
+
+def longest(prefix: str, sign: str, length: int) -> dict[str, Any]:
+    """As much as a flag may hold: ids and values of so many signs, or as many more as it takes to tell them apart."""
+
+    def texts(kind: str, most: int, length: int) -> Iterator[str]:
+        for number in range(most):
+            mark = f"{prefix}{kind}{number:04d}"
+            yield mark + sign * (length - len(mark))
+
+    ids, size = [], 0
+    for each in texts("u", 2 * MAX_LISTED, length):
+        size += len(each.encode())
+        if size > MAX_LISTED_BYTES:
+            break
+        ids.append(each)
+    return {
+        "userWhitelist": ids[: len(ids) // 2],
+        "userBlacklist": ids[len(ids) // 2 :],
+        "conditions": {field: list(texts(field[0], 100, 64)) for field in ("userTier", "region", "platform")},
+    }
+
+
+def item_bytes(attribute: Any) -> int:
+    """As DynamoDB counts, with 3 bytes for every value where it documents 1 to 3."""
+    [(kind, content)] = attribute.items()
+    match kind:
+        case "M":
+            return 3 + sum(len(name.encode()) + item_bytes(each) for name, each in content.items())
+        case "L":
+            return 3 + sum(item_bytes(each) for each in content)
+    return 3 + len(str(content).encode())
 
 
 async def until(reached: Callable[[], bool]) -> None:
@@ -203,12 +246,27 @@ class TestStore:
         assert [each.revision for each in await store.history(name, limit=20)] == list(range(12, 0, -1))
         assert [each.rollout_percentage for each in await store.history(name, limit=2)] == [11, 10]
 
-    async def test_the_longest_lists_can_be_replaced_by_others(self, store: DynamoFlags, name: str) -> None:
-        """DynamoDB's limits hold for the flag, its revision and an audit entry with both."""
-        one, other = ([f"{letter}{number:015d}" for number in range(10_000)] for letter in "ab")
-        first = await put(store, None, name, userWhitelist=one)
-        second = await put(store, first, name, userBlacklist=other)
+    @pytest.mark.parametrize(
+        ("sign", "length"),
+        [("a", 10), ("a", 128), ('"', 128), ("\x01", 128), ("é", 128), ("字", 128), ("😀", 128), ("😀", 1)],
+    )
+    async def test_the_longest_settings_can_be_replaced_by_others(
+        self, store: DynamoFlags, dynamo: Dynamo, name: str, sign: str, length: int
+    ) -> None:
+        """DynamoDB's limits hold for the flag, its revision and an audit entry, whatever the ids consist of."""
+        first = await put(store, None, name, **longest("a", sign, length))
+        second = await put(store, first, name, **longest("b", sign, length))
         assert await store.get(name) == second
+        [entry, _] = (await DynamoAudit(dynamo).entries(f"flag/{name}", limit=2, cursor=None)).entries
+        assert entry.after is not None
+        assert entry.after["userWhitelist"]["added"]["count"] == len(second.user_whitelist)
+        written = [to_item(second, scope="flags", entry=name)]
+        written += [each["Put"]["Item"] for each in audit_items(dynamo, entry)]
+        assert all(item_bytes({"M": item}) < ITEM_BYTES for item in written)
+        # The flag and its revision.
+        assert sum(item_bytes({"M": item}) for item in (written[0], *written)) < TRANSACTION_BYTES
+        # Every snapshot of the following tests would read it.
+        await put(store, second, name)
 
     async def test_what_the_next_release_adds_is_no_obstacle(
         self, store: DynamoFlags, dynamo: Dynamo, name: str

@@ -9,7 +9,7 @@ import pytest
 
 from adapters.legacy import HttpLegacy, open_legacy, passed_on
 from adapters.settings import Settings
-from domain.legacy import LegacyCall, LegacyFault, LegacyUnavailable
+from domain.legacy import Headers, LegacyCall, LegacyFault, LegacyUnavailable
 
 Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
@@ -46,6 +46,10 @@ async def fault(opened: HttpLegacy, call: LegacyCall) -> LegacyFault:
     except LegacyUnavailable as error:
         return error.fault
     pytest.fail("the legacy system answered")
+
+
+async def hello() -> AsyncIterator[bytes]:
+    yield b"hello"
 
 
 GET = LegacyCall("GET", b"/api/campaigns/1", ((b"host", b"h"),))
@@ -162,3 +166,49 @@ def test_headers_of_one_connection_stay_with_it() -> None:
         (b"X-Yours", b"2"),
     )
     assert list(passed_on(headers)) == [(b"x-yours", b"2")]
+
+
+def test_a_connection_can_not_name_what_the_request_is_made_of() -> None:
+    kept = (
+        (b"host", b"h"),
+        (b"authorization", b"Bearer t"),
+        (b"cookie", b"c=1"),
+        (b"content-length", b"5"),
+    )
+    named = (b"connection", b"close, Content-Length, host, authorization, cookie, x-mine")
+    assert list(passed_on((named, *kept, (b"x-mine", b"1")))) == list(kept)
+
+
+def test_of_two_framings_the_chunks_count() -> None:
+    headers = ((b"host", b"h"), (b"Content-Length", b"5"), (b"Transfer-Encoding", b"chunked"))
+    assert list(passed_on(headers)) == [(b"host", b"h")]
+
+
+class TestFraming:
+    """A body reaches the legacy system whole, however its framing was announced."""
+
+    @pytest.mark.parametrize(
+        "headers",
+        [
+            ((b"content-length", b"5"), (b"connection", b"content-length")),
+            ((b"content-length", b"9"), (b"transfer-encoding", b"chunked")),
+            ((b"transfer-encoding", b"chunked"),),
+        ],
+    )
+    async def test_a_body_arrives_whole(self, settings: Settings, headers: Headers) -> None:
+        seen = bytearray()
+
+        async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            seen.extend(await reader.readuntil(b"hello"))
+            writer.write(b"HTTP/1.1 204 No Content\r\n\r\n")
+
+        call = LegacyCall("POST", b"/api/campaigns/1", ((b"host", b"h"), *headers), hello())
+        async with served(handler) as url, legacy(settings, url) as opened, opened.exchange(call) as answer:
+            assert answer.status == 204
+        assert seen.lower().count(b"content-length:") + seen.lower().count(b"transfer-encoding:") == 1
+
+    @pytest.mark.parametrize("length", [b"4", b"6"])
+    async def test_a_body_of_another_length_than_announced_is_refused(self, settings: Settings, length: bytes) -> None:
+        call = LegacyCall("POST", b"/api/campaigns/1", ((b"host", b"h"), (b"content-length", length)), hello())
+        async with served(silent) as url, legacy(settings, url) as opened:
+            assert await fault(opened, call) is LegacyFault.UNFORWARDABLE

@@ -1,8 +1,10 @@
 """The in-process provider behind the real OpenFeature SDK: values, reasons and errors in the standard's words."""
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime
 from functools import partial
+from queue import Queue
 from typing import Any
 from uuid import uuid4
 
@@ -10,6 +12,7 @@ import pytest
 from openfeature import api
 from openfeature.client import OpenFeatureClient
 from openfeature.evaluation_context import EvaluationContext
+from openfeature.event import EventDetails, ProviderEvent
 from openfeature.exception import ErrorCode
 from openfeature.flag_evaluation import Reason
 from openfeature.provider import ProviderStatus
@@ -120,6 +123,31 @@ class TestValues:
             assert details_of(FlagDecision("a", True, reason, NO_BUCKET, 1)).reason == REASONS[reason]
 
 
+class TestEvents:
+    async def test_a_change_is_told_with_the_flags_name(self, client: OpenFeatureClient, stored: Stored) -> None:
+        told: Queue[EventDetails] = Queue()
+        await stored()
+        client.add_handler(ProviderEvent.PROVIDER_CONFIGURATION_CHANGED, told.put)
+        name = await stored()
+        found = await asyncio.to_thread(told.get, timeout=30)
+        assert (found.provider_name, found.flags_changed) == ("huntaze", [name])
+
+    async def test_only_changes_are_told_and_only_until_the_provider_is_shut_down(
+        self, snapshot: FlagSnapshot, stored: Stored
+    ) -> None:
+        told: list[list[str] | None] = []
+        provider = FlagsProvider(snapshot)
+        provider.attach(lambda _provider, _event, details: told.append(details.flags_changed))
+        await stored()
+        provider.initialize(EvaluationContext())
+        name = await stored()
+        await snapshot.refresh()
+        assert told == [[name]]
+        provider.shutdown()
+        await stored()
+        assert told == [[name]]
+
+
 class TestErrors:
     async def test_no_snapshot_yet(self, client: OpenFeatureClient) -> None:
         found = client.get_boolean_details("hybrid-orchestrator", True, user())
@@ -149,6 +177,22 @@ class TestErrors:
         found = client.get_boolean_details(await stored(), True, user(**{attribute: wrong}))
         assert (found.value, found.error_code) == (True, ErrorCode.INVALID_CONTEXT)
         assert (found.error_message or "").startswith(f"{attribute}: ")
+
+    @pytest.mark.parametrize(
+        ("name", "context"),
+        [
+            ("targetingKey", user("\ud800")),
+            ("userTier", user(userTier="\ud800")),
+            ("region", user(region="\udfff")),
+            ("platforms", user(platform="web", platforms=["ios", "\ud800"])),
+        ],
+    )
+    async def test_what_is_no_text_is_named(
+        self, client: OpenFeatureClient, stored: Stored, name: str, context: EvaluationContext
+    ) -> None:
+        found = client.get_boolean_details(await stored(), True, context)
+        assert (found.value, found.error_code) == (True, ErrorCode.INVALID_CONTEXT)
+        assert (found.error_message or "").startswith(f"{name}: ")
 
     async def test_any_other_type_is_a_mismatch(self, client: OpenFeatureClient, stored: Stored) -> None:
         name = await stored(rolloutPercentage=100)

@@ -2,13 +2,14 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from uuid import uuid4
 
 import pytest
 from redis.asyncio import RedisCluster
 
 from adapters.rate_limit import RedisLimiter
 from adapters.redis import RedisDependency, open_redis
-from domain.rate_limit import Layer
+from domain.rate_limit import Cap, Layer
 from local.redis import serving_cluster
 from tests.adapters.limits import (
     LEASE_MS,
@@ -66,9 +67,11 @@ async def test_every_call_works_on_every_node(limiter: RedisLimiter, slots: Stor
         assert (await limiter.check(account, ALL)).binding_layer is Layer.PLATFORM
         await limiter.release(lease)
         assert (await limiter.usage(account, ALL)).windows[0].used == 0
-        grants = await limiter.reserve_fans(account, {"8": [of_recipient(1, 60, "8")]}, lease_ms=LEASE_MS)
+        grants = await limiter.reserve_fans(
+            account, ["8"], (Cap(limit=1, seconds=60),), call=uuid4(), lease_ms=LEASE_MS
+        )
         assert not grants.denied
-        await limiter.release(grants.leases[0])
+        await limiter.release_fans(grants.leases)
 
 
 async def test_the_system_layer_binds_all_accounts(limiter: RedisLimiter) -> None:

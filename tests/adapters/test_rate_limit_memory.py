@@ -382,6 +382,9 @@ class SlowSlots:
     async def keep(self, slots: Sequence[Slot]) -> None:
         await self._inner.keep(slots)
 
+    async def forget(self, slots: Sequence[Slot]) -> None:
+        await self._inner.forget(slots)
+
 
 class FlushingSlots:
     """A store in whose time to answer Redis forgets everything again."""
@@ -394,6 +397,8 @@ class FlushingSlots:
         return ()
 
     async def keep(self, slots: Sequence[Slot]) -> None: ...
+
+    async def forget(self, slots: Sequence[Slot]) -> None: ...
 
 
 def of_another_process(member: str) -> str:

@@ -62,6 +62,16 @@ class TestSlots:
         await dynamo.transact([slot_delete(dynamo, slots[0])])
         assert list(await DynamoSlots(dynamo).slots(account, 0)) == slots[1:]
 
+    async def test_many_are_forgotten_together(self, dynamo: Dynamo, account: str) -> None:
+        store = DynamoSlots(dynamo)
+        slots = [a_slot(account, NOW_US + number, f"lease-{number}") for number in range(102)]
+        await store.keep(slots)
+        # Only the name of a slot counts, and one that is not there does no harm.
+        named = [Slot(lease_id=each.lease_id, account_id=account, counts_at_us=each.counts_at_us) for each in slots]
+        await store.forget(named[1:])
+        await store.forget(named[1:2])
+        assert list(await store.slots(account, 0)) == slots[:1]
+
     async def test_all_accounts_however_many_there_are(self, settings: Settings) -> None:
         """A scan reads 1 MB at a time: these need several."""
         async with tables(settings) as dynamo:

@@ -1,7 +1,10 @@
 """Who gets in: real keys, a real JWKS endpoint, every way in which a token can be wrong."""
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
 
 import httpx
 import jwt
@@ -40,6 +43,35 @@ async def guarded(alone: None, provider: IdentityProvider) -> AsyncIterator[http
         yield client
 
 
+@dataclass
+class KeyServer:
+    """Where keys are fetched; without a ``document`` it never answers."""
+
+    document: bytes | None
+    url: str = ""
+    fetches: int = 0
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.fetches += 1
+        await reader.readuntil(b"\r\n\r\n")
+        if self.document is None:
+            await reader.read()
+        else:
+            writer.write(b"HTTP/1.0 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(self.document), self.document))
+        writer.close()
+
+
+@asynccontextmanager
+async def key_server(document: bytes | None) -> AsyncIterator[KeyServer]:
+    keys = KeyServer(document)
+    server = await asyncio.start_server(keys.serve, "127.0.0.1", 0)
+    keys.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/jwks.json"
+    try:
+        yield keys
+    finally:
+        server.close()
+
+
 async def answer(client: httpx.AsyncClient, presented: str) -> httpx.Response:
     return await client.get(COSTS, headers={"Authorization": f"Bearer {presented}"})
 
@@ -59,6 +91,8 @@ class TestRs256OverHttp:
             ({"aud": None}, "lacks the claim aud"),
             ({"sub": None}, "lacks the claim sub"),
             ({"sub": ""}, "claim sub"),
+            ({"sub": "\x1fshadow"}, "claim sub"),
+            ({"sub": "a" * 256}, "claim sub"),
             ({"accounts": "acct_luna"}, "claim accounts"),
         ],
     )
@@ -134,6 +168,50 @@ class TestTokenVerifier:
         settings = Settings(jwt_algorithm="RS256", jwt_jwks_url="http://127.0.0.1:9/jwks.json")
         with pytest.raises(KeysUnavailable):
             await TokenVerifier(settings).verify(provider.sign(claims(), "first"))
+
+    @pytest.mark.parametrize("document", [b"<html>", b"[]", b'{"keys": []}', b'{"keys": [1]}', b"\xff"])
+    async def test_a_broken_key_document_is_our_trouble_too_and_not_fetched_by_every_request(
+        self, provider: IdentityProvider, document: bytes
+    ) -> None:
+        async with key_server(document) as keys:
+            verifier = TokenVerifier(Settings(jwt_algorithm="RS256", jwt_jwks_url=keys.url))
+            presented = provider.sign(claims(), "first")
+            together = await asyncio.gather(*(verifier.verify(presented) for _ in range(5)), return_exceptions=True)
+            assert {type(each) for each in together} == {KeysUnavailable}
+            with pytest.raises(KeysUnavailable):
+                await verifier.verify(presented)
+            assert keys.fetches == 1
+
+    async def test_the_keys_are_asked_for_again_later(
+        self, provider: IdentityProvider, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("api.authentication._AWAY_S", 0.0)
+        async with key_server(b"<html>") as keys:
+            verifier = TokenVerifier(Settings(jwt_algorithm="RS256", jwt_jwks_url=keys.url))
+            with pytest.raises(KeysUnavailable):
+                await verifier.verify(provider.sign(claims(), "first"))
+            keys.document = provider.jwks()
+            assert (await verifier.verify(provider.sign(claims(), "first"))).user_id == "user-1"
+
+    async def test_a_key_that_is_known_outlasts_a_failed_look_for_another(
+        self, provider: IdentityProvider, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("api.authentication._FETCHED_AGAIN_S", 0.0)
+        async with key_server(provider.jwks()) as keys:
+            verifier = TokenVerifier(Settings(jwt_algorithm="RS256", jwt_jwks_url=keys.url))
+            await verifier.verify(provider.sign(claims(), "first"))
+            keys.document = b"<html>"
+            with pytest.raises(KeysUnavailable):
+                await verifier.verify(provider.sign(claims(), "first", published_as="perhaps-a-new-one"))
+            assert (await verifier.verify(provider.sign(claims(), "first"))).user_id == "user-1"
+
+    async def test_nobody_waits_for_ever(self, provider: IdentityProvider, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("api.authentication._KEY_WAIT_S", 0.2)
+        async with key_server(None) as keys:
+            verifier = TokenVerifier(Settings(jwt_algorithm="RS256", jwt_jwks_url=keys.url))
+            async with asyncio.timeout(2):
+                with pytest.raises(KeysUnavailable):
+                    await verifier.verify(provider.sign(claims(), "first"))
 
     async def test_hs256_in_development(self) -> None:
         verifier = TokenVerifier(hs256())

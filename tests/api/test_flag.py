@@ -14,7 +14,7 @@ from pydantic import SecretStr
 from adapters.bootstrap import Ports
 from adapters.settings import Settings
 from api.app import create_app
-from api.flag import SENTENCES, rules
+from api.flag import SENTENCES, override_in_force, rules
 from domain.flag import Flag, FlagConditions, FlagOverride, FlagReason, FlagSubject, bucket, evaluate, steered
 from tests.api.conftest import served
 from tests.api.identity import SECRET, bearer
@@ -191,6 +191,26 @@ class TestRefusals:
         assert says in error["message"]
         assert (await api.get(url, headers=ADMIN)).status_code == 404
 
+    async def test_half_of_a_surrogate_pair_is_no_json(self, api: httpx.AsyncClient, url: str) -> None:
+        """RFC 8259, section 8.2: nothing says what it means, and nothing could write it again."""
+        content = b'{"reason": "Because of a test.", "userWhitelist": ["\\ud800"]}'
+        headers = ADMIN | {"Content-Type": "application/json"}
+        refused = await api.put(url, content=content, headers=headers)
+        assert (refused.status_code, "not JSON" in refused.json()["detail"]) == (400, True)
+
+    async def test_the_longest_lists_can_be_replaced_by_others(self, api: httpx.AsyncClient, url: str) -> None:
+        for prefix in "ab":
+            ids = [f"{prefix}{number:09d}" for number in range(16_000)]
+            wanted = change(userWhitelist=ids[:8_000], userBlacklist=ids[8_000:])
+            assert (await api.put(url, json=wanted, headers=ADMIN)).is_success
+        wanted["userWhitelist"] = [f"{number}" for number in range(10_001)]
+        refused = await api.put(url, json=wanted, headers=ADMIN)
+        (error,) = refused.json()["errors"]
+        assert (refused.status_code, error["field"]) == (422, "userWhitelist")
+        assert "choose larger groups with conditions" in error["message"]
+        # Every process of the following tests would read them.
+        assert (await api.put(url, json=change(), headers=ADMIN)).is_success
+
     async def test_the_paths_name_may_be_repeated(self, api: httpx.AsyncClient, name: str, url: str) -> None:
         assert (await api.put(url, json=change(name=name), headers=ADMIN)).status_code == 201
 
@@ -287,6 +307,29 @@ class TestExplain:
             why = (await forced.get(f"{FLAGS}/{name}/evaluate", params={"userId": "u1"}, headers=staff)).json()
         assert (why["enabled"], why["reason"], why["override"]) == (enabled, reason, override)
         assert [rule["rule"] for rule in why["rules"] if rule["decides"]] == [reason]
+        assert why["explanation"].startswith(f"{SENTENCES[FlagReason(reason)]} The environment of this process ")
+
+    @pytest.mark.parametrize(
+        ("percentage", "enabled", "says"),
+        [("", False, "for nobody, because it names no percentage"), ("100", True, "for 100 % of users")],
+    )
+    async def test_without_the_flag_the_environment_decides_alone_and_that_is_told(
+        self, alone: None, monkeypatch: pytest.MonkeyPatch, percentage: str, enabled: bool, says: str
+    ) -> None:
+        """The deny list too is unknown then."""
+        monkeypatch.setenv("HYBRID_ORCHESTRATOR_ENABLED", "true")
+        if percentage:
+            monkeypatch.setenv("HYBRID_ORCHESTRATOR_PERCENTAGE", percentage)
+        name = "hybrid-orchestrator"
+        app = create_app(Settings(jwt_secret=SecretStr(SECRET)))
+        async with served(app) as url, httpx.AsyncClient(base_url=url, timeout=30, trust_env=False) as forced:
+            why = (await forced.get(f"{FLAGS}/{name}/evaluate", params={"userId": "u1"}, headers=ADMIN)).json()
+        assert (why["enabled"], why["rules"], why["revision"]) == (enabled, [], 0)
+        assert (why["bucket"], why["rolloutPercentage"]) == (
+            bucket(name, "u1"),
+            int(percentage) if percentage else None,
+        )
+        assert f"turns it on, {says}; the flag is not known here" in why["explanation"]
 
 
 USERS = st.sampled_from(["u1", "u2", "u3", "u4"])
@@ -330,6 +373,21 @@ SUBJECTS = st.builds(
     region=st.none() | WORDS,
     platforms=FEW_WORDS,
 )
+
+
+class TestOverrides:
+    @pytest.mark.parametrize(
+        ("override", "says"),
+        [
+            (FlagOverride(), ""),
+            (FlagOverride(enabled=False, percentage=Decimal(5)), "turns it off for everybody."),
+            (FlagOverride(enabled=True), "turns it on."),
+            (FlagOverride(percentage=Decimal("0.5")), "sets its percentage to 0.5 %."),
+            (FlagOverride(enabled=True, percentage=Decimal(100)), "turns it on and sets its percentage to 100 %."),
+        ],
+    )
+    def test_in_words(self, override: FlagOverride, says: str) -> None:
+        assert override_in_force(override, known=True) == (f"The environment of this process {says}" if says else "")
 
 
 class TestRules:

@@ -7,6 +7,8 @@ import json
 import socket
 import tracemalloc
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from decimal import Decimal
 from typing import Any
 from uuid import uuid4
 
@@ -14,6 +16,7 @@ import httpx
 import pytest
 import pytest_asyncio
 
+from domain.legacy import LEGACY_USER, SHADOW_USER
 from tests.api.identity import bearer
 from tests.api.legacy import PATH, LegacyFront, front
 from tests.local import Simulator, running
@@ -58,6 +61,33 @@ def body(user: str, **changes: Any) -> dict[str, Any]:
         "payload": {"contentType": "post", "brief": "The new photo set."},
         "platform": "x",
     } | changes
+
+
+async def raw(router: LegacyFront, request: bytes) -> bytes:
+    """The answer to what no client library sends."""
+    host, port = router.url.removeprefix("http://").split(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    writer.write(request)
+    async with asyncio.timeout(10):
+        answer = await reader.read()
+    writer.close()
+    return answer
+
+
+@asynccontextmanager
+async def packing(asked: list[bytes]) -> AsyncIterator[Simulator]:
+    """A legacy system that packs its list, whatever it is asked for."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.append(await reader.readuntil(b"\r\n\r\n"))
+        content = gzip.compress(b'{"data": [{"id": "theirs"}]}')
+        head = b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\nConnection: close\r\n\r\n"
+        writer.write(head % len(content) + content)
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with server, httpx.AsyncClient() as nobody:
+        yield Simulator(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", nobody)
 
 
 def comparable(response: httpx.Response) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
@@ -167,14 +197,31 @@ class TestOff:
         assert "x-yours" in names
         assert names.isdisjoint({"connection", "x-mine", "te"})
 
-    async def test_a_path_that_climbs_is_refused(self, off: LegacyFront) -> None:
-        host, port = off.url.removeprefix("http://").split(":")
-        reader, writer = await asyncio.open_connection(host, int(port))
-        writer.write(b"GET /api/campaigns/%2e%2e/admin HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
-        answer = await reader.read()
-        writer.close()
+    @pytest.mark.parametrize("climbing", [b"%2e%2e/a", b"..;/a", b"%252e%252e/a", b".;x=1/a", b"%2e%2e%3bx"])
+    async def test_a_path_that_climbs_is_refused(self, off: LegacyFront, climbing: bytes) -> None:
+        answer = await raw(off, b"GET /api/campaigns/%b HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n" % climbing)
         assert answer.startswith(b"HTTP/1.1 400")
         assert await off.asked() == []
+
+    @pytest.mark.parametrize(
+        ("headers", "content", "size"),
+        [
+            (b"Content-Length: 5\r\nConnection: close, content-length, host", b"hello", b'"bytes":5'),
+            (
+                b"Content-Length: 9\r\nTransfer-Encoding: chunked\r\nConnection: close",
+                b"3\r\nabc\r\n0\r\n\r\n",
+                b'"bytes":3',
+            ),
+        ],
+    )
+    async def test_a_strange_framing_does_not_change_the_body(
+        self, off: LegacyFront, headers: bytes, content: bytes, size: bytes
+    ) -> None:
+        request = b"POST /api/campaigns/echo HTTP/1.1\r\nHost: campaigns.example\r\n%b\r\n\r\n%b" % (headers, content)
+        answer = await raw(off, request)
+        assert answer.startswith(b"HTTP/1.1 200")
+        assert size in answer
+        assert b'["host","campaigns.example"]' in answer
 
 
 class TestAnySize:
@@ -392,6 +439,47 @@ class TestList:
         answer = await on.http.get(f"{PATH}?user_id={owner}")
         assert (answer.status_code, answer.json()["message"]) == (500, "Internal server error")
 
+    async def test_a_list_that_comes_packed_is_unpacked(self, stack: Any, owner: str) -> None:
+        asked: list[bytes] = []
+        async with packing(asked) as legacy, front(legacy) as router:
+            await router.flag(user_whitelist=(owner,))
+            answer = await router.http.get(f"{PATH}?user_id={owner}", headers={"Accept-Encoding": "gzip, br"})
+        assert answer.json()["data"] == [{"id": "theirs", "provider": "legacy"}]
+        assert asked[0].lower().count(b"accept-encoding: identity") == 1
+        assert b"gzip" not in asked[0]
+
+    async def test_a_client_that_leaves_ends_the_call(self, on: LegacyFront, owner: str) -> None:
+        await on.direct.fault("hang", hang_s=60)
+        with pytest.raises(httpx.ReadTimeout):
+            await on.http.get(f"{PATH}?user_id={owner}", timeout=0.5)
+        async with asyncio.timeout(1.2):
+            # The router's own patience is 2 s: it let go because of the client.
+            while (await on.direct.get("waiting"))["waiting"]:
+                await asyncio.sleep(0.02)
+
+    async def test_it_does_not_take_for_ever(self, stack: Any, processor: Simulator, owner: str) -> None:
+        await processor.reset()
+        async with front(processor, legacy_answer_within_s=0.5) as router:
+            await router.flag(user_whitelist=(owner,))
+            await processor.fault("hang", hang_s=20, count=1)
+            answer = await router.http.get(f"{PATH}?user_id={owner}", timeout=10)
+        assert (answer.status_code, answer.json()["data"]) == (503, None)
+        assert int(answer.headers["retry-after"]) > 0
+
+    @pytest.mark.parametrize("on_for_everybody", [False, True])
+    async def test_a_body_that_does_not_come_is_408(self, off: LegacyFront, owner: str, on_for_everybody: bool) -> None:
+        await off.flag(rollout_percentage=Decimal(100 if on_for_everybody else 0))
+        request = b"GET /api/campaigns?user_id=%b HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\n" % owner.encode()
+        answer = await raw(off, request)
+        assert answer.startswith(b"HTTP/1.1 408")
+        assert answer.endswith(b'{"status":"error","message":"The request was not sent in time.","data":null}')
+
+    @pytest.mark.parametrize("user", [SHADOW_USER, LEGACY_USER, "a" * 256])
+    async def test_who_can_not_be_ours_is_not_listed_here(self, off: LegacyFront, user: str) -> None:
+        await off.flag(rollout_percentage=Decimal(100))
+        answer = await off.http.get(PATH, params={"user_id": user})
+        assert (answer.status_code, answer.headers["x-provider"]) == (200, "legacy")
+
     async def test_without_a_user_it_is_the_contracts_400(self, on: LegacyFront) -> None:
         answer = await on.http.get(PATH)
         assert (answer.status_code, answer.json()["message"]) == (400, "user_id is required")
@@ -427,6 +515,15 @@ class TestWhose:
             foreign = await strict.http.post(PATH, json=body(owner), headers={"Authorization": "Bearer theirs"})
             assert anonymous.headers["x-provider"] == foreign.headers["x-provider"] == "legacy"
             assert await self.reasons(strict) == {"unauthenticated"}
+
+    async def test_more_recipients_than_a_campaign_takes_are_the_legacy_systems(
+        self, on: LegacyFront, processor: Simulator, owner: str
+    ) -> None:
+        payload = {"sendToOnlyFans": True, "recipientIds": ["1", "2", "3"], "accountId": "acct_a"}
+        async with front(processor, max_audience=2) as small:
+            answer = await small.http.post(PATH, json=body(owner, payload=payload))
+            assert answer.headers["x-provider"] == "legacy"
+            assert await self.reasons(small) == {"too_many_recipients"}
 
     async def reasons(self, router: LegacyFront) -> set[str]:
         view = (await router.http.get("/api/admin/legacy", headers=bearer("staff", "operator"))).json()

@@ -163,6 +163,9 @@ class TestOneFlag:
             (b"{", "PARSE_ERROR"),
             (b"\xff", "PARSE_ERROR"),
             (b"[" * 100_000, "PARSE_ERROR"),
+            (b'{"context": {"targetingKey": "\\ud800"}}', "PARSE_ERROR"),
+            (b'{"context": {"targetingKey": "u1", "userTier": "\\udc00"}}', "PARSE_ERROR"),
+            (b'{"context": {"targetingKey": "u1", "accountAge": NaN}}', "PARSE_ERROR"),
         ],
     )
     async def test_the_shape_of_a_failure(

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 from uuid import uuid4
@@ -9,7 +10,11 @@ from uuid import uuid4
 import httpx
 import pytest
 import pytest_asyncio
+from temporalio.client import Client, WorkflowExecutionStatus
 
+from adapters.bootstrap import Ports, open_ports
+from adapters.settings import Settings
+from domain.campaign import generation_workflow_id
 from domain.flag import HYBRID_SHADOW
 from domain.legacy import SHADOW_USER
 from domain.ports import CampaignFilter, ReviewFilter
@@ -44,10 +49,10 @@ async def report(router: LegacyFront, staff: dict[str, str]) -> dict[str, Any]:
     return found
 
 
-async def shadowed(router: LegacyFront, body: dict[str, Any]) -> httpx.Response:
+async def shadowed(router: LegacyFront, body: dict[str, Any], headers: dict[str, str] | None = None) -> httpx.Response:
     """Ask, and return when its shadow run, if there is one, has ended."""
     routed = router.routed
-    answer = await router.http.post(PATH, json=body)
+    answer = await router.http.post(PATH, json=body, headers=headers)
     async with asyncio.timeout(30):
         while router.routed == routed:
             await asyncio.sleep(0.01)
@@ -74,7 +79,7 @@ async def test_both_answers_are_compared_and_the_client_gets_the_legacy_one(
     assert parity["errors"] == {}
     fields = {each["field"]: each for each in parity["fields"]}
     assert fields["status"]["same"] >= 1
-    assert fields["body.data.content"]["byTypeOnly"]
+    assert fields["body.data.content"]["byType"] == fields["body.data.content"]["same"]
     assert fields["body.data.platforms"]["differentValue"] == 0
     assert parity["costMicros"] > 0
     assert "content_planning" in {each["intent"] for each in parity["intents"]}
@@ -144,9 +149,67 @@ async def test_when_enough_are_running_the_rest_is_dropped_and_counted(
         await router.flag(HYBRID_SHADOW, enabled=False)
 
 
+async def test_a_run_that_takes_too_long_does_not_go_on(
+    stack: Any,
+    processor: Simulator,
+    ai: Simulator,
+    temporal: Client,
+    ports: Ports,
+    owner: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Whether a worker is there or not."""
+    monkeypatch.setattr("api.shadow.GRACE_S", 0.5)
+    async with front(processor, legacy_answer_within_s=0.5) as router:
+        await router.flag(HYBRID_SHADOW, rollout_percentage=Decimal(100))
+        await ai.fault("hang", hang_s=30)
+        await shadowed(router, request(owner))
+        await router.flag(HYBRID_SHADOW, enabled=False)
+    [record] = (await ports.campaigns.list(CampaignFilter(owner=SHADOW_USER), limit=1, cursor=None)).campaigns
+    assert record.status.is_final
+    run = await temporal.get_workflow_handle(generation_workflow_id(record.campaign_id)).describe()
+    assert run.status is not WorkflowExecutionStatus.RUNNING
+
+
+async def test_the_days_money_is_a_budget_that_workers_keep_to(stack: Any, settings: Settings) -> None:
+    async with open_ports(settings.model_copy(update={"shadow_daily_cost": Decimal("0.25")})) as ports:
+        assert (await ports.budget_store.caps(SHADOW_USER)).user_day == Decimal("0.25")
+
+
+async def test_what_would_send_is_counted_as_that_and_its_status_is_not_compared(
+    router: LegacyFront, staff: dict[str, str], owner: str, account: str, worker: None, ai: Simulator
+) -> None:
+    before = await report(router, staff)
+    await shadowed(router, request(owner, "plan_campaign", recipientIds=["1", "2"], accountId=account))
+    after = await report(router, staff)
+    assert answered(after, "campaign_execution") == answered(before, "campaign_execution") + 1
+    [status] = [each for each in after["parity"]["fields"] if each["field"] == "body.data.status"]
+    assert status["byType"] >= 1
+
+
+async def test_a_user_is_in_shadow_what_the_token_says(
+    router: LegacyFront, staff: dict[str, str], owner: str, caller: dict[str, str]
+) -> None:
+    await router.flag(rollout_percentage=Decimal("0.01"))
+    sends = request(owner, "send_message", sendToOnlyFans=True, recipientId="1", accountId="acct_foreign")
+    await shadowed(router, sends, caller)
+    assert "not_translatable_foreign_account" in (await report(router, staff))["parity"]["errors"]
+
+
+async def test_the_report_says_since_when_it_counts(router: LegacyFront, staff: dict[str, str]) -> None:
+    answer = await router.http.get(REPORT, params={"since": "2001-01-01T00:00:00Z"}, headers=staff)
+    parity = answer.json()["parity"]
+    assert datetime.now(UTC) - datetime.fromisoformat(parity["since"]) < timedelta(days=31)
+    assert not parity["truncated"]
+
+
 async def test_only_staff_may_read_it(router: LegacyFront, owner: str) -> None:
     assert (await router.http.get(REPORT)).status_code == 401
     assert (await router.http.get(REPORT, headers=bearer(owner))).status_code == 403
+
+
+def answered(report: dict[str, Any], intent: str) -> int:
+    return sum(each["answered"] for each in report["parity"]["intents"] if each["intent"] == intent)
 
 
 def _differing(field: dict[str, Any]) -> int:

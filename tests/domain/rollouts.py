@@ -5,7 +5,8 @@ from decimal import Decimal
 
 from domain.flag import RollbackTriggers
 from domain.observation import ArmCounts, Observed, Sums, latency_class
-from domain.rollout import Guardrails, RolloutRequest, RolloutState, begin
+from domain.rollout import RolloutState, begin
+from domain.rollout_request import Guardrails, RolloutRequest
 
 BEGAN = datetime(2026, 11, 22, 18, tzinfo=UTC)
 NO_TRIGGERS = RollbackTriggers(error_rate_threshold=None)

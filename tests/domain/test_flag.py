@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from domain.audit import LISTED
 from domain.errors import Conflict
 from domain.flag import (
     BUCKETS,
@@ -239,8 +240,15 @@ class TestConfig:
         longest = "x" * 100
         fitting = [f"{number:06d}{longest}"[:100] for number in range(MAX_LISTED_BYTES // 100)]
         assert len(FlagConfig(name="canary", user_blacklist=tuple(fitting)).user_blacklist) == len(fitting)
-        with pytest.raises(ValidationError, match="choose larger groups with conditions"):
-            FlagConfig(name="canary", user_whitelist=("one",), user_blacklist=tuple(fitting))
+        for too_long, field in (
+            ({"userWhitelist": ["one"], "userBlacklist": fitting}, "userBlacklist"),
+            ({"userWhitelist": ["one", *fitting]}, "userWhitelist"),
+            ({"userWhitelist": [str(number) for number in range(MAX_LISTED + 1)]}, "userWhitelist"),
+        ):
+            with pytest.raises(ValidationError, match="take ids off, or choose larger groups") as refused:
+                FlagConfig.model_validate_json(json.dumps({"name": "canary", **too_long}))
+            [error] = refused.value.errors()
+            assert error["loc"] == (field,)
 
     @pytest.mark.parametrize(
         ("wrong", "field"),
@@ -301,9 +309,31 @@ class TestChange:
         settings = {name: getattr(config, name) for name in FlagConfig.model_fields}
         after, entry = changed(before, FlagConfig(**settings), actor="ada", at=NOW, reason="a test")
         assert {name: getattr(after, name) for name in FlagConfig.model_fields} == settings
+        assert entry.before is not None
+        assert entry.after is not None
         old, new = (each.model_dump(mode="json", by_alias=True) for each in (before, after))
-        assert {**old, **(entry.after or {})} == new
-        assert {**new, **(entry.before or {})} == old
+        for field in ("userWhitelist", "userBlacklist"):
+            was, now = old.pop(field), new.pop(field)
+            changed_list, told = entry.before.pop(field, None), entry.after.pop(field, {})
+            assert (changed_list is None, told == {}) == (was == now, was == now)
+            added, removed = (told.get(what, {"first": []})["first"] for what in ("added", "removed"))
+            assert set(now) == set(was) - set(removed) | set(added)
+        assert {**old, **entry.after} == new
+        assert {**new, **entry.before} == old
+
+    def test_of_a_long_list_the_first_who_came_and_went_are_named(self) -> None:
+        here, there = ([f"{where}{number}" for number in range(1_000)] for where in ("here", "there"))
+        config = FlagConfig(name="canary", enabled=True, user_whitelist=(*there, "both"))
+        _, entry = changed(flag(user_whitelist=[*here, "both"]), config, actor="ada", at=NOW, reason="others")
+        assert entry.before == {"userWhitelist": {"count": 1_001}, "revision": 3}
+        assert entry.after == {
+            "userWhitelist": {
+                "count": 1_001,
+                "added": {"count": 1_000, "first": there[:LISTED]},
+                "removed": {"count": 1_000, "first": here[:LISTED]},
+            },
+            "revision": 4,
+        }
 
     def test_while_a_rollout_steers_the_percentage_nobody_else_changes_it(self) -> None:
         held = flag(rollout_percentage=25, rollout_id="rollout-canary-7")

@@ -14,13 +14,16 @@ from domain.compliance import ComplianceLevel, check
 from domain.delivery import Priority
 from domain.legacy import (
     ACTION_TYPES,
+    LEGACY_USER,
     NEUTRAL_ACCOUNT,
+    SHADOW_USER,
     LegacyCampaign,
     LegacyReason,
     Translation,
     bad_request,
     has_dot_segments,
     is_legacy,
+    may_send,
     platforms_of,
     translate,
     user_of,
@@ -130,6 +133,7 @@ class TestWhateverArrives:
         assert found.answered_as == ACTION_TYPES.get(asked.action, IntentType.CONTENT_PLANNING)
         assert found.intent.only_fans_context.compliance_level is ComplianceLevel.STRICT
         if found.may_send:
+            assert may_send(asked)
             assert found.intent.audience
             assert asked.payload.get("sendToOnlyFans") in {True, None}
             assert accounts is None or found.intent.only_fans_context.account_id in accounts
@@ -219,10 +223,22 @@ class TestWhatRuns:
     def test_what_is_none_of_ours(self, action: str, payload: dict[str, Any], reason: LegacyReason) -> None:
         assert translate(campaign(action, **payload), None) is reason
 
-    @pytest.mark.parametrize("user", ["shadow", "a" * 256, " u", "u\n"])
+    @pytest.mark.parametrize("user", [SHADOW_USER, LEGACY_USER, "a" * 256, " u", "u\n", "u\x00"])
     def test_users_that_cannot_be_ours(self, user: str) -> None:
         asked = LegacyCampaign(user_id=user, action="a", payload={})
         assert translate(asked, None) is LegacyReason.UNUSABLE_USER_ID
+
+    def test_more_recipients_than_a_campaign_takes_are_not_even_looked_at(self) -> None:
+        asked = campaign("plan_campaign", accountId="acct_luna", recipientIds=["not an id", "1", "2"])
+        assert translate(asked, None, max_audience=2) is LegacyReason.TOO_MANY_RECIPIENTS
+        assert translate(asked, None, max_audience=3) is LegacyReason.UNUSABLE_RECIPIENT
+
+    def test_what_may_send_is_known_without_knowing_who_asks(self) -> None:
+        assert may_send(campaign("send_message", sendToOnlyFans=True, recipientId="1"))
+        assert may_send(campaign("plan_campaign", recipientIds=["1"]))
+        assert not may_send(campaign("plan_campaign"))
+        assert not may_send(campaign("plan_campaign", recipientIds=[], sendToOnlyFans=True))
+        assert not may_send(campaign("send_message", recipientId="1"))
 
     def test_the_account_is_named_or_the_tokens_only_one(self) -> None:
         sending = campaign("create_post", sendToOnlyFans=True, recipientId="1")
@@ -318,7 +334,20 @@ def test_which_paths_are_the_legacy_apis(path: str, legacy: bool) -> None:
 
 
 @pytest.mark.parametrize(
-    ("path", "climbs"), [("/a/../b", True), ("/a/./b", True), ("/a\\..", True), ("/a..b/.c", False)]
+    ("path", "climbs"),
+    [
+        ("/a/../b", True),
+        ("/a/./b", True),
+        ("/a\\..", True),
+        ("/a/..;/b", True),
+        ("/a/.;x=1/b", True),
+        ("/a/%2e%2e/b", True),
+        ("/a%2f..", True),
+        ("/a/..%3bx/b", True),
+        ("/a..b/.c", False),
+        ("/a/b;..", False),
+        ("/a/100%", False),
+    ],
 )
 def test_paths_that_climb(path: str, climbs: bool) -> None:
     assert has_dot_segments(path) is climbs

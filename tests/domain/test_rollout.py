@@ -9,25 +9,29 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from domain.errors import Conflict
-from domain.flag import Flag, RollbackTriggers
+from domain.flag import Flag, FlagOverride, RollbackTriggers
 from domain.observation import Observed
 from domain.rollout import (
     KEPT_DECISIONS,
     Action,
     ActionKind,
-    Control,
-    Guardrails,
     Judgement,
-    RollbackRequest,
-    RolloutControl,
     RolloutPhase,
     RolloutState,
     Verdict,
     advanced,
     asked,
+    found_off,
     next_action,
     percentage,
     refusal,
+)
+from domain.rollout_request import (
+    Control,
+    Guardrails,
+    RollbackRequest,
+    RolloutControl,
+    refusal_by_environment,
     refusal_to_start,
 )
 from domain.rollout_verdict import look
@@ -73,6 +77,28 @@ class TestRequest:
 
     def test_a_trigger_of_100_percent_never_fires(self) -> None:
         assert Guardrails().over(RollbackTriggers(error_rate_threshold=100)).error_rate is None
+
+    def test_a_trigger_can_be_left_out_of_one_rollout(self) -> None:
+        triggers = RollbackTriggers(error_rate_threshold=7, latency_threshold=900)
+        without = Guardrails.model_validate({"without": ["errorRate", "p95LatencyMs"]})
+        assert without.over(triggers).in_force() == ("error_rate_increase",)
+        with pytest.raises(ValidationError, match="errorRate has a value"):
+            Guardrails.model_validate({"without": ["errorRate"], "errorRate": 2})
+
+    @pytest.mark.parametrize(
+        ("override", "words"),
+        [
+            (None, None),
+            (FlagOverride(enabled=True), None),
+            (FlagOverride(percentage=Decimal(5)), "unset HYBRID_ORCHESTRATOR_PERCENTAGE"),
+            (FlagOverride(enabled=False), "unset HYBRID_ORCHESTRATOR_ENABLED"),
+        ],
+    )
+    def test_what_the_environment_overrides_is_not_steered(
+        self, override: FlagOverride | None, words: str | None
+    ) -> None:
+        refused = refusal_by_environment("hybrid-orchestrator", override)
+        assert refused is None if words is None else refused is not None and words in refused
 
     def test_guardrails_in_force_are_named(self) -> None:
         assert Guardrails().in_force() == ("error_rate_increase",)
@@ -138,6 +164,11 @@ class TestJudged:
         assert (state.decisions[-1].before, state.decisions[-1].after) == (Decimal(50), Decimal(0))
         assert state.decisions[-1].verdict is Verdict.FAIL
 
+    @pytest.mark.parametrize("recall", [True, False])
+    def test_a_rollback_by_itself_recalls_if_that_was_asked_for(self, recall: bool) -> None:
+        state = on(started(recall_on_rollback=recall), Verdict.FAIL, after(30))
+        assert (state.phase, state.recall) == (RolloutPhase.ROLLED_BACK, recall)
+
     def test_a_promotion_begins_the_steps_observations_anew(self) -> None:
         state, _ = look(started(), Observed(canary=arm(200), baseline=arm(3_800), fresh_at=after(600)), after(600))
         state = on(state, Verdict.PASS, after(600))
@@ -154,8 +185,33 @@ class TestWished:
         assert on(state, Verdict.PASS, after(50_000)).phase is RolloutPhase.PAUSED
         state = wished(state, Control.RESUME, after(50_000))
         assert (state.phase, state.reason, state.resume_to) == (RolloutPhase.BAKING, "", None)
-        assert (state.step_since, state.waiting_since) == (BEGAN, after(50_000))
+        assert (state.step_since, state.waiting_since) == (after(49_900), after(50_000))
         assert on(state, Verdict.INSUFFICIENT, after(50_001)).phase is RolloutPhase.BAKING
+
+    def test_a_pause_is_no_bake_time(self) -> None:
+        state = wished(wished(started(), Control.PAUSE, after(100)), Control.RESUME, after(500))
+        everything = Observed(canary=arm(200), baseline=arm(3_800), fresh_at=after(999))
+        assert "599 of 600 s at 5 %" in look(state, everything, after(999))[1].reasons
+        assert look(state, everything, after(1_000))[1].verdict is Verdict.PASS
+
+    def test_after_the_flag_was_off_a_step_begins_anew(self) -> None:
+        before = Observed(canary=arm(200), baseline=arm(3_800), fresh_at=after(550))
+        state, _ = look(started(), before, after(550))
+        state = wished(found_off(state), Control.PAUSE, after(560))
+        state = wished(state, Control.RESUME, after(2_000))
+        assert (state.step_since, state.evidence.step.requests, state.was_off) == (after(2_000), 0, False)
+        assert state.evidence.seen.requests == 4_000
+        # The weight of the step's first look is spent.
+        assert state.evidence.step_looks == 1
+        later = before + Observed(canary=arm(99), baseline=arm(3_800), fresh_at=after(2_600))
+        _, judgement = look(state, later, after(2_600))
+        assert judgement.reasons == ("99 of 100 requests of the canary",)
+
+    def test_a_repeated_promotion_is_refused_on_the_next_step(self) -> None:
+        given = RolloutControl.model_validate({"from": 5})
+        state = wished(started(), Control.PROMOTE, after(1), given)
+        assert percentage(state) == 25
+        assert refusal(state, Control.PROMOTE, given) == "the rollout stands at 25 %, not at 5 %"
 
     def test_a_resume_leads_back_to_the_gate(self) -> None:
         state = on(started(manual_gates=[5]), Verdict.PASS, after(600))

@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 
 from domain.flag import RollbackTriggers
 from domain.observation import ArmCounts, Observed
-from domain.rollout import Guardrails, Judgement, RolloutState, Verdict
+from domain.rollout import Judgement, RolloutState, Verdict, advanced, next_action
+from domain.rollout_request import Guardrails
 from domain.rollout_verdict import FALSE_ROLLBACKS, look, needed_evidence
 from tests.domain.rollouts import after, arm, observed, started
 
@@ -69,6 +70,18 @@ class TestInsufficient:
         assert judged(state).verdict is Verdict.INSUFFICIENT
         assert judged(state).reasons == (reason,)
 
+    @pytest.mark.parametrize(
+        ("rails", "canary", "reason"),
+        [
+            (Guardrails(compliance_score=0.9), arm(30), "0 of 100 compliance scores of the canary"),
+            (Guardrails(cost_per_request_micros=1_000), arm(30), "0 of 100 costs of the canary"),
+        ],
+    )
+    def test_a_guardrail_that_nobody_measures(self, rails: Guardrails, canary: ArmCounts, reason: str) -> None:
+        state = watched(started(guardrails=rails), 20, canary)
+        assert judged(state).verdict is Verdict.INSUFFICIENT
+        assert judged(state).reasons == (reason,)
+
     def test_nothing_was_ever_observed(self) -> None:
         state, judgement = look(started(), Observed(), after(3_600))
         assert judgement.verdict is Verdict.INSUFFICIENT
@@ -90,6 +103,48 @@ class TestInsufficient:
         assert judged(state).reasons == (
             "canary 5.7 % errors (6 of 105), at most 5 % allowed: not promoted outside of a guardrail",
         )
+
+
+class TestWindow:
+    """What the flag's ``timeWindowMinutes`` mean."""
+
+    RAILS = Guardrails(error_rate=5, error_rate_increase=False)
+    TOLD = (
+        "in the last 5 min: canary 6.0 % errors (18 of 300), at most 5 % allowed: not promoted outside of a guardrail"
+    )
+
+    def test_what_is_above_a_threshold_lately_is_not_promoted(self) -> None:
+        """2.6 % of the step, but 6 % of its last 5 minutes."""
+        state = watched(started(guardrails=self.RAILS), 30, arm(30))
+        state = watched(watched(state, 8, arm(30, 2)), 2, arm(30, 1))
+        assert judged(state).reasons == (self.TOLD,)
+        assert judged(state).figures["window"]["canary"]["errorRate"] == pytest.approx(0.06)
+
+    def test_it_moves_on(self) -> None:
+        state = watched(watched(started(guardrails=self.RAILS), 30, arm(30)), 8, arm(30, 2))
+        state = watched(state, 10, arm(30))
+        assert judged(state).verdict is Verdict.PASS
+
+    @pytest.mark.parametrize(("minutes", "requests"), [(1, 60), (5, 300), (60, 3_600)])
+    def test_its_length_is_the_flags(self, minutes: int, requests: int) -> None:
+        triggers = RollbackTriggers(error_rate_threshold=5, time_window_minutes=minutes)
+        state = watched(started(triggers), 130, WELL)
+        assert requests <= state.evidence.recent.requests <= requests * 1.1
+        assert len(state.evidence.marks) <= 12
+
+    def test_it_never_reaches_back_before_the_step(self) -> None:
+        state = watched(started(guardrails=self.RAILS), 20, arm(30))
+        state = advanced(state, next_action(state, judged(state), after(600)), after(600))
+        assert state.evidence.recent.requests == 0
+        assert watched(state, 3, arm(30)).evidence.recent.requests == 90
+
+    def test_few_requests_say_nothing(self) -> None:
+        """One failure among 19 is 5.3 %."""
+        state = watched(started(guardrails=self.RAILS), 200, arm(2))
+        state = watched(state, 9, arm(2))
+        state = watched(state, 1, arm(1, 1))
+        assert state.evidence.recent.requests == 19
+        assert judged(state).verdict is Verdict.PASS
 
 
 class TestBroken:

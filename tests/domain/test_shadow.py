@@ -1,14 +1,14 @@
 """Comparing two answers field by field, and adding comparisons up."""
 
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.shadow import MAX_FIELDS, ComparedAnswer, Comparison, FieldParity, compare, parity
+from domain.shadow import MAX_FIELDS, STATUSES, ComparedAnswer, Comparison, FieldParity, compare, parity
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 
@@ -59,7 +59,7 @@ class TestCompare:
     def test_what_must_differ_is_compared_by_type(self) -> None:
         legacy, hybrid = answer({"data": {"id": "legacy-1"}}), answer({"data": {"id": "c1"}})
         [field] = [each for each in compare(legacy, hybrid) if each.field == "body.data.id"]
-        assert (field.same, field.by_type_only) == (1, True)
+        assert (field.same, field.by_type) == (1, 1)
         assert differences(legacy, answer({"data": {"id": 7}}))["body.data.id"].different_type == 1
 
     def test_status_and_headers_count(self) -> None:
@@ -68,7 +68,21 @@ class TestCompare:
 
     def test_names_that_are_data_are_not_kept(self) -> None:
         names = {field.field for field in compare(answer({"fans": {"1002003": 1, "Maya Lee": 2}}), answer())}
-        assert names == {"status", "body", "body.fans.*"}
+        assert names == {"status", "body", "body.fans.*1", "body.fans.*2"}
+
+    def test_none_of_several_such_names_is_lost(self) -> None:
+        legacy, hybrid = answer({"1002": 1, "1003": 2}), answer({"1003": 2, "1002": 999})
+        assert differences(legacy, hybrid)["body.*1"].different_value == 1
+
+    def test_what_says_something_about_the_connection_is_not_compared(self) -> None:
+        legacy = ComparedAnswer(200, {"content-length": "3", "connection": "close"}, None)
+        assert differences(legacy, ComparedAnswer(200, {"transfer-encoding": "chunked"}, None)) == {}
+
+    def test_the_status_of_what_was_only_planned_is_not_compared(self) -> None:
+        legacy, planned = answer({"data": {"status": "sent"}}), answer({"data": {"status": "completed"}})
+        assert differences(legacy, planned)["body.data.status"].different_value == 1
+        [status] = [each for each in compare(legacy, planned, by_type=STATUSES) if each.field == "body.data.status"]
+        assert (status.same, status.by_type) == (1, 1)
 
     @given(documents, documents)
     def test_values_are_never_kept_and_the_same_is_the_same(self, one: Any, other: Any) -> None:
@@ -82,7 +96,15 @@ class TestCompare:
 class TestParity:
     def test_nothing_yet(self) -> None:
         report = parity([], NOW)
-        assert (report.runs, report.alike, report.hybrid_latency.p95) == (0, 0, None)
+        assert (report.runs, report.alike, report.hybrid_latency.p95, report.truncated) == (0, 0, None, False)
+
+    def test_what_is_not_counted_is_said(self) -> None:
+        same = answer({"status": "success"})
+        runs = [comparison(n, same, same, at=NOW - timedelta(minutes=n)) for n in range(4)]
+        report = parity(runs, NOW - timedelta(days=1), most=3)
+        assert (report.runs, report.truncated, report.since) == (3, True, NOW - timedelta(minutes=2))
+        whole = parity(runs, NOW - timedelta(days=1), most=4)
+        assert (whole.runs, whole.truncated, whole.since) == (4, False, NOW - timedelta(days=1))
 
     def test_fields_intents_errors_latencies_and_costs(self) -> None:
         same, other = answer({"status": "success"}), answer({"status": "error"})

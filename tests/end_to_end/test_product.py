@@ -29,30 +29,52 @@ async def test_a_killed_worker_loses_nothing_and_sends_nothing_twice(product: Pr
     assert (totals["accepted"], totals["duplicate_count"]) == (18, 0)
 
 
-async def test_a_single_message_whose_api_is_killed_before_the_queue_has_it_arrives_without_being_asked_for(
+async def test_a_single_message_whose_api_is_killed_before_the_queue_has_it_arrives_if_it_has_a_key(
     product: Product, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Without a key nobody can ask for it again, only for another one: then it ends, or the fan would get two."""
     await product.onlyfans.reset()
     for name, value in child_environment(product.stack.env).items():
         monkeypatch.setenv(name, value)
     headers = product.token("acct_orphan")
-    body = {"accountId": "acct_orphan", "recipientId": "3001", "text": "Thank you for the lovely tip, Maya!"}
-    # Without Temporal the API stores the message and goes on offering it: that is when it is killed.
+    keyed = {"accountId": "acct_orphan", "recipientId": "3001", "text": "Thank you for the lovely tip, Maya!"}
+    unkeyed = keyed | {"recipientId": "3002"}
+    # Without Temporal the API stores the messages and goes on offering them: that is when it is killed.
     await product.stack.kill("temporal")
-    post = asyncio.ensure_future(product.http.post("/api/v2/onlyfans/messages", json=body, headers=headers))
+    posts = [
+        asyncio.ensure_future(product.http.post("/api/v2/onlyfans/messages", json=body, headers=headers | key))
+        for body, key in ((keyed, {"Idempotency-Key": "orphan"}), (unkeyed, {}))
+    ]
+
     async with open_ports(Settings()) as ports:
-        while not await ports.handovers.overdue(datetime.now(UTC) + timedelta(seconds=1)):
-            assert not post.done(), post.result().text
+
+        async def waiting() -> int:
+            return len(await ports.handovers.overdue(datetime.now(UTC) + timedelta(seconds=1)))
+
+        while await waiting() < len(posts):
+            assert not any(post.done() for post in posts)
             await anyio.sleep(0.02)
-    await product.stack.kill("api")
-    with suppress(httpx.TransportError):
-        await post
-    await product.stack.restart("temporal")
-    # The API stays away: a worker finds the message.
-    await product.accepted(1)
+        await product.stack.kill("api")
+        for post in posts:
+            with suppress(httpx.TransportError):
+                await post
+        await product.stack.restart("temporal")
+        # The API stays away: a worker finds the messages.
+        await product.accepted(1)
+        while await waiting():
+            await anyio.sleep(0.1)
     await product.stack.restart("api")
     [arrived] = (await product.onlyfans.get("messages", account="acct_orphan"))["messages"]
-    assert arrived["text"] == body["text"]
+    assert arrived["text"] == keyed["text"]
+    listed = await product.http.get("/api/v2/campaigns/status?type=direct_message", headers=headers)
+    ended = [
+        (await product.http.get(f"/api/v2/onlyfans/messages/{each['campaignId']}", headers=headers)).json()
+        for each in listed.json()["campaigns"]
+    ]
+    assert sorted((message["status"], message["reason"]) for message in ended) == [
+        ("cancelled", "never_queued"),
+        ("sent", ""),
+    ]
 
 
 async def test_the_real_command_line_pauses_and_resumes_a_campaign(product: Product) -> None:

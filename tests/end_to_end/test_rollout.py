@@ -37,10 +37,17 @@ async def enable(product: Product, flag: str) -> None:
     answer.raise_for_status()
 
 
+async def observed(ports: Ports, flag: str) -> None:
+    """Returns when a request under the flag was observed; the test's time-out ends the wait."""
+    ports.observations.record(Observation(flag=flag, arm=Arm.BASELINE, at=datetime.now(UTC), latency_ms=100))
+    while not (await ports.observations.observed(flag, datetime.now(UTC) - timedelta(hours=1))).requests:
+        await anyio.sleep(0.05)
+
+
 async def start(product: Product, flag: str, **changes: Any) -> None:
     """A rollout through the API."""
     body = {**QUICK, "flag": flag, **changes}
-    answer = await product.http.post(ROLLOUTS, json=body, headers=bearer(product, "operator"))
+    answer = await product.http.post(ROLLOUTS, json=body, headers=bearer(product, "admin"))
     assert answer.status_code == 201, answer.text
 
 
@@ -135,6 +142,7 @@ async def test_healthy_legacy_traffic_ramps_to_everybody(product: Product, here:
 async def test_errors_at_25_percent_are_rolled_back_within_5_s_of_the_verdict(product: Product, here: Ports) -> None:
     flag = f"flag-{uuid4().hex[:12]}"
     await enable(product, flag)
+    await observed(here, flag)
     async with traffic(here, flag, lambda known: known.rollout_percentage >= 25):
         await start(product, flag)
         ended = await until(product, flag, lambda view: view["report"]["phase"] in {"completed", "rolled_back"})
@@ -162,6 +170,7 @@ async def test_errors_at_25_percent_are_rolled_back_within_5_s_of_the_verdict(pr
 async def test_kills_leave_a_consistent_flag_and_a_rollout_that_goes_on(product: Product, here: Ports) -> None:
     flag = f"flag-{uuid4().hex[:12]}"
     await enable(product, flag)
+    await observed(here, flag)
     async with traffic(here, flag):
         await start(product, flag, manualGates=[5, 25])
         await until(product, flag, lambda view: view["report"]["phase"] == "gate")
@@ -173,7 +182,7 @@ async def test_kills_leave_a_consistent_flag_and_a_rollout_that_goes_on(product:
         await product.stack.kill("api")
         await product.stack.restart("redis")
         await product.stack.restart("api")
-        answer = await product.http.post(f"{ROLLOUTS}/{flag}/promote", headers=bearer(product, "operator"))
+        answer = await product.http.post(f"{ROLLOUTS}/{flag}/promote", headers=bearer(product, "admin"))
         assert answer.status_code == 200, answer.text
         ended = await until(product, flag, lambda view: view["report"]["phase"] in {"completed", "rolled_back"})
     assert ended["report"]["phase"] == "completed", ended["report"]["summary"]
@@ -185,6 +194,7 @@ async def test_kills_leave_a_consistent_flag_and_a_rollout_that_goes_on(product:
 async def test_a_rollback_needs_no_temporal(product: Product, here: Ports) -> None:
     flag = f"flag-{uuid4().hex[:12]}"
     await enable(product, flag)
+    await observed(here, flag)
     await start(product, flag, bakeSeconds=3600)
     await product.stack.kill("temporal")
     answer = await product.http.post(
@@ -197,11 +207,34 @@ async def test_a_rollback_needs_no_temporal(product: Product, here: Ports) -> No
     ended = await until(product, flag, lambda view: view["status"] == "finished")
     assert ended["report"]["phase"] == "rolled_back"
     assert (await stored(here, flag)).revision == flag_now.revision
+    assert len(await alerts(here, flag)) == 1
+
+
+async def test_a_rollback_before_the_first_worker_keeps_the_flag_down(product: Product, here: Ports) -> None:
+    flag = f"flag-{uuid4().hex[:12]}"
+    await enable(product, flag)
+    await observed(here, flag)
+    await product.stack.kill("worker")
+    await start(product, flag, bakeSeconds=3600)
+    answer = await product.http.post(
+        f"{ROLLOUTS}/{flag}/rollback", json={"reason": "stop it"}, headers=bearer(product, "operator")
+    )
+    assert (answer.status_code, answer.json()["percentage"]) == (200, 0), answer.text
+    await product.stack.restart("worker")
+    while True:
+        view = (await product.http.get(f"{ROLLOUTS}/{flag}", headers=bearer(product, "operator"))).json()
+        if view["status"] != "running":
+            break
+        await anyio.sleep(0.1)
+    assert "stop it" in view["message"]
+    history = await here.flag_store.history(flag, limit=10)
+    assert {int(each.rollout_percentage) for each in history} == {0}
 
 
 async def test_the_real_command_line_steers_a_rollout(product: Product, here: Ports) -> None:
     flag = f"flag-{uuid4().hex[:12]}"
     await enable(product, flag)
+    await observed(here, flag)
     await start(product, flag, bakeSeconds=3600)
     workflow = ("--workflow-id", f"rollout-{flag}")
     product.temporal("workflow", "signal", *workflow, "--name", "pause")

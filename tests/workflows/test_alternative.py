@@ -1,18 +1,34 @@
 """Deadlines: queue, delay, and then the alternative action, with every recipient at exactly one end."""
 
+import asyncio
+import gc
 from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import UUID, uuid4
 
 import pytest
 from temporalio.testing import ActivityEnvironment
 
-from activities.alternative import TakeAlternative
+from activities.alternative import AlternativeTaken, TakeAlternative
 from domain.alternative import DEADLINE, MASS_MESSAGE, SAVED, AlternativeAction
 from domain.campaign import CampaignRecord, CampaignStatus, mass_message_key
-from domain.delivery import AccountControl, AccountState, Message, MessageOrigin, MessageStatus, message_id
+from domain.delivery import (
+    AccountControl,
+    AccountState,
+    Attempt,
+    Delivered,
+    Message,
+    MessageOrigin,
+    MessageStatus,
+    Outcome,
+    message_id,
+)
+from domain.ports import MessageStore
 from domain.progress import WorkflowResult
-from domain.rate_limit import AccountLimits, Cap, recipient_windows
+from domain.rate_limit import AccountLimits, Cap, LimitPolicy, Slot, recipient_windows
 from tests.workflows.launcher import Launcher, intent, progress_until
 from worker import activities
 from workflows.campaign import CampaignWorkflow
@@ -261,6 +277,198 @@ class TestTheOneCall:
         assert (await handle.result()).outcomes == {S.CANCELLED: 8}
         assert await mass_messages(live) == []
         assert {reason for _, reason in await reasons(live, record)} == {"campaign_cancelled"}
+
+
+class Take:
+    """The activity by itself: what one try after the other finds, on the real server's clock."""
+
+    def __init__(self, live: Launcher, record: CampaignRecord) -> None:
+        self.ports = live.ports
+        self.record = record
+        self.account = record.lanes[0].account_id
+        self._live = live
+
+    async def fans(self) -> list[str]:
+        pages = [
+            await self.ports.campaigns.audience_page(self.record.campaign_id, self.account, page)
+            for page in range(self.record.lanes[0].pages)
+        ]
+        return [recipient.recipient_id for page in pages for recipient in page.recipients]
+
+    async def once(self, **changes: Any) -> AlternativeTaken:
+        served = activities(replace(self.ports, **changes), self._live.env.client, self._live.settings)[DELIVERY]
+        [take] = [each for each in served if each.__name__ == "take"]
+        request = TakeAlternative(
+            campaign_id=self.record.campaign_id,
+            account_id=self.account,
+            from_page=0,
+            pages=self.record.lanes[0].pages,
+            action=AlternativeAction.MASS_MESSAGE,
+        )
+        taken: AlternativeTaken = await ActivityEnvironment().run(take, request)
+        return taken
+
+    async def until_done(self) -> dict[MessageStatus, int]:
+        """As the workflow does it, but not for ever."""
+        for _ in range(5):
+            taken = await self.once()
+            if taken.done:
+                return taken.counts
+            await asyncio.sleep(taken.wait_ms / 1000)
+        raise AssertionError(f"still at it: {taken}")
+
+    async def message(self, fan: str) -> Message:
+        key = message_id(self.record.campaign_id, self.account, fan)
+        return (await self.ports.messages.get_many(self.record.campaign_id, [key]))[key]
+
+    async def busy(self, fan: str) -> None:
+        """Others use up the limits of a fan."""
+        caps = (Cap(limit=10, seconds=60), Cap(limit=10, seconds=3_600))
+        for _ in range(2):
+            await self.ports.limiter.reserve_fans(self.account, [fan], caps, call=uuid4(), lease_ms=600_000)
+
+    async def close(self) -> None:
+        """From now on no fan may get anything."""
+        closed = AccountLimits(account_id=self.account, recipient=(Cap(limit=0, seconds=60),), revision=1)
+        assert await self.ports.accounts.put_limits(closed)
+
+    async def calls(self) -> int:
+        return len([mass for mass in await mass_messages(self._live) if mass["account"] == self.account])
+
+
+@pytest.fixture
+async def take(live: Launcher) -> Take:
+    """A campaign whose recipients are all late."""
+    record = await live.store(intent(8, delivery=delivery(PASSED, **MASS)))
+    await live.ports.campaigns.set_status(record.campaign_id, CampaignStatus.RUNNING, reason="", revision=5)
+    return Take(live, record)
+
+
+class StoreThatFails:
+    """The message store, which does not answer when an attempt is to be begun."""
+
+    def __init__(self, messages: MessageStore) -> None:
+        self._messages = messages
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._messages, name)
+
+    async def begin_sends(self, attempts: Sequence[Attempt], _: datetime) -> frozenset[UUID]:
+        raise ConnectionError(f"no answer for {len(attempts)} attempts")
+
+
+class TestTriesThatComeToNothing:
+    async def test_a_store_that_fails_before_the_call_costs_nobody_the_message(self, take: Take) -> None:
+        for _ in range(3):
+            with pytest.raises(ConnectionError):
+                await take.once(messages=StoreThatFails(take.ports.messages))
+        # What was taken for the fans is given back.
+        fan = (await take.fans())[1]
+        windows = recipient_windows(LimitPolicy(), AccountLimits(account_id=take.account), fan)
+        assert (await take.ports.limiter.usage(take.account, windows)).windows[0].used == 0
+        assert await take.until_done() == {S.SENT: 8}
+        assert await take.calls() == 1
+
+    async def test_a_kill_before_the_call_costs_nobody_the_message(self, take: Take) -> None:
+        # Slots of two processes that ended before they could give anything back.
+        for _ in range(2):
+            caps = LimitPolicy().recipient
+            key = mass_message_key(take.record.campaign_id, take.account)
+            await take.ports.limiter.reserve_fans(take.account, await take.fans(), caps, call=key, lease_ms=600_000)
+        assert await take.until_done() == {S.SENT: 8}
+        assert await take.calls() == 1
+
+    async def test_a_call_that_was_refused_can_still_leave_a_fan_out(self, live: Launcher, take: Take) -> None:
+        await live.onlyfans.fault("rate_limited", endpoint="mass", count=1, retry_after_s=0)
+        first, *_, last = await take.fans()
+        assert not (await take.once()).done
+        assert (await take.message(first)).status is S.QUEUED
+        await take.busy(last)
+        assert await take.until_done() == {S.SENT: 7, S.SKIPPED: 1}
+        assert (await take.message(last)).reason == "rate_limit:recipient"
+        assert await take.calls() == 1
+
+    @pytest.mark.parametrize("number", [0, 3])
+    async def test_cancelling_one_fan_cancels_nobody_else(self, live: Launcher, take: Take, number: int) -> None:
+        await live.onlyfans.fault("rate_limited", endpoint="mass", count=1, retry_after_s=0)
+        fan = (await take.fans())[number]
+        assert not (await take.once()).done
+        key = message_id(take.record.campaign_id, take.account, fan)
+        await take.ports.messages.transition(take.record.campaign_id, [key], S.CANCELLED, reason="cancelled_by:maya")
+        # Only the one that stood for all is queued; whoever is about to be sent to can't be cancelled.
+        cancelled = (await take.message(fan)).status is S.CANCELLED
+        assert cancelled is (number == 0)
+        counts = await take.until_done()
+        assert counts == ({S.SENT: 7, S.CANCELLED: 1} if cancelled else {S.SENT: 8})
+        assert await take.calls() == 1
+
+
+class TestMemory:
+    async def test_no_message_but_the_first_is_kept_for_the_call(self, take: Take) -> None:
+        """An audience of 100,000 would take half a gigabyte."""
+
+        class CountingGateway:
+            """The real gateway; it counts what is in memory at the time of the call."""
+
+            messages: int | None = None
+
+            async def send_mass(self, **arguments: Any) -> Delivered:
+                kept = (each for each in gc.get_objects() if isinstance(each, Message))
+                ids = {each.message_id for each in kept if each.campaign_id == take.record.campaign_id}
+                self.messages = len(ids)
+                return await take.ports.gateway.send_mass(**arguments)
+
+        gateway = CountingGateway()
+        await take.once(gateway=gateway)
+        assert gateway.messages == 1
+
+
+class TestAnOpenCallWithoutRoom:
+    async def test_is_looked_for_in_the_chats(self, live: Launcher, take: Take) -> None:
+        await live.onlyfans.fault("connection_reset", endpoint="mass", count=1, after_accept=True)
+        assert not (await take.once()).done
+        await take.close()
+        assert await take.until_done() == {S.SENT: 8}
+        assert await take.calls() == 1
+
+    async def test_leaves_fans_out_once_it_certainly_did_not_arrive(self, live: Launcher, take: Take) -> None:
+        await live.onlyfans.fault("connection_reset", endpoint="mass", count=1)
+        assert not (await take.once()).done
+        busy = (await take.fans())[-1]
+        await take.busy(busy)
+        waits = await take.once()
+        assert (waits.done, waits.reason) == (False, "outcome_open")
+        assert (await take.message(busy)).status is S.SENDING
+        await self.grow_old(take)
+        assert await take.until_done() == {S.SENT: 7, S.SKIPPED: 1}
+        assert await take.calls() == 1
+
+    async def test_does_not_keep_a_campaign_from_ending(self, live: Launcher, take: Take) -> None:
+        await live.onlyfans.fault("connection_reset", endpoint="mass", count=1)
+        assert not (await take.once()).done
+        await take.close()
+        await self.grow_old(take)
+        assert await take.until_done() == {S.SKIPPED: 8}
+        assert await take.calls() == 0
+
+    async def grow_old(self, take: Take) -> None:
+        """Let the open call be two minutes old."""
+        first = await take.message((await take.fans())[0])
+        old = datetime.now(UTC) - timedelta(minutes=2)
+        slot = Slot(lease_id="", account_id=take.account, counts_at_us=0)
+        before = first.model_copy(update={"attempts": first.attempts - 1})
+        await take.ports.messages.settle(
+            [
+                Outcome(
+                    attempt=Attempt(message=before, slot=slot),
+                    status=S.SENDING,
+                    reason=first.reason,
+                    attempts=first.attempts,
+                    failures=first.failures,
+                    at=old,
+                )
+            ]
+        )
 
 
 class TestTimes:

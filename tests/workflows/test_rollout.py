@@ -1,7 +1,7 @@
 """Rollouts on the time-skipping server: hours of traffic pass in seconds, through the real stores."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -22,14 +22,16 @@ from temporalio.service import RPCError
 from adapters.bootstrap import Ports
 from adapters.observation import RedisObservations
 from adapters.settings import Settings
+from api.rollout_release import release
 from domain.alert import Alert, AlertKind, Severity
 from domain.audit import AuditEntry
 from domain.errors import DependencyUnavailable
 from domain.flag import Flag, FlagConfig, changed
 from domain.observation import Arm, Observation, Observed
-from domain.recall import recall_workflow_id
-from domain.rollout import RolloutPhase, RolloutRequest, rollout_workflow_id
+from domain.recall import RecallReport, recall_workflow_id
+from domain.rollout import RolloutPhase, rollout_workflow_id
 from domain.rollout_report import RolloutReport, subject
+from domain.rollout_request import RollbackRequest, RolloutRequest
 from tests.local import Simulator
 from tests.workflows.launcher import Launcher, intent, launching
 from workflows.policies import ORCHESTRATION
@@ -39,6 +41,7 @@ from workflows.rollout import RolloutRun, RolloutWorkflow
 Handle = WorkflowHandle[RolloutWorkflow, RolloutReport]
 
 ACTOR = "olga"
+SHORT: dict[str, Any] = {"steps": [50, 100], "bake_seconds": 60}
 COMPLETED, ROLLED_BACK, PAUSED = RolloutPhase.COMPLETED, RolloutPhase.ROLLED_BACK, RolloutPhase.PAUSED
 
 
@@ -53,6 +56,7 @@ class Traffic:
     per_s: float = 20
     failing: Callable[[Decimal], bool] = lambda _: False
     away: bool = False
+    afterwards: Callable[[Observed], Awaitable[None]] | None = None
     seen_until: dict[str, datetime] = field(default_factory=dict)
 
     def record(self, observation: Observation) -> None:
@@ -83,7 +87,10 @@ class Traffic:
                 )
             )
         await self.ports.observations.write()
-        return await self.ports.observations.observed(flag, since)
+        seen = await self.ports.observations.observed(flag, since)
+        if self.afterwards is not None:
+            await self.afterwards(seen)
+        return seen
 
 
 @dataclass(frozen=True)
@@ -98,8 +105,8 @@ class Rollouts:
     def ports(self) -> Ports:
         return self.launcher.ports
 
-    async def start(self, *, looks_per_run: int = 400, **wanted: Any) -> Handle:
-        """A rollout, as the API starts it."""
+    async def start(self, *, looks_per_run: int = 400, signal: dict[str, Any] | None = None, **wanted: Any) -> Handle:
+        """A rollout, as the API starts it; ``signal``: of a rollback that is there before its first moment."""
         request = RolloutRequest(
             flag=self.flag, reason="the new system", **{"bake_seconds": 120, "min_samples": 50, **wanted}
         )
@@ -108,7 +115,44 @@ class Rollouts:
             RolloutRun(request=request, started_by=ACTOR, looks_per_run=looks_per_run),
             id=rollout_workflow_id(self.flag),
             task_queue=ORCHESTRATION,
+            start_signal=None if signal is None else "rollback",
+            start_signal_args=[] if signal is None else [signal],
         )
+
+    async def at_50(self) -> Handle:
+        """A rollout that people have brought to 50 %; without waiting, which takes its time."""
+        handle = await self.start(bake_seconds=60, look_seconds=60)
+        await self.update(handle, "begun")
+        for expected in (25, 50):
+            assert (await self.update(handle, "promote")).percentage == expected
+        return handle
+
+    async def routed(self) -> str:
+        """A campaign that the flag has led here."""
+        ours = await self.launcher.store(intent(2))
+        changes = {
+            "campaign_id": str(uuid4()),
+            "request_id": str(uuid4()),
+            "created_at": datetime.now(UTC) + timedelta(days=1),
+            "routed_by": self.flag,
+        }
+        routed = ours.model_copy(update=changes)
+        await self.ports.campaigns.create(routed, [])
+        return routed.campaign_id
+
+    async def recall_of(self, campaign_id: str) -> RecallReport:
+        """What came of a campaign's recall; raises ``RPCError`` when there was none."""
+        client = self.launcher.env.client
+        handle = client.get_workflow_handle_for(RecallWorkflow.run, recall_workflow_id(campaign_id))
+        while True:
+            try:
+                await handle.describe()
+                return await handle.result()
+            except RPCError:
+                rollout = client.get_workflow_handle(rollout_workflow_id(self.flag))
+                if (await rollout.describe()).close_time is not None:
+                    raise
+            await asyncio.sleep(0.02)
 
     async def update(self, handle: Handle, name: str, control: dict[str, Any] | None = None) -> RolloutReport:
         """The outcome of an update."""
@@ -230,9 +274,9 @@ async def test_guardrails_stay_live_while_paused(rollouts: Rollouts) -> None:
 
 async def test_too_little_to_judge_by_pauses_it(rollouts: Rollouts) -> None:
     rollouts.traffic.per_s = 0
-    handle = await rollouts.start(max_wait_seconds=600)
+    handle = await rollouts.start(**SHORT, max_wait_seconds=120)
     paused = await rollouts.until(handle, lambda state: state.phase is PAUSED)
-    assert paused.percentage == 5
+    assert paused.percentage == 50
     assert "0 of 50 requests of the canary" in paused.note
     [alert] = await rollouts.alerts()
     assert (alert.kind, alert.severity) == (AlertKind.ROLLOUT_PAUSED, Severity.WARNING)
@@ -243,7 +287,7 @@ async def test_too_little_to_judge_by_pauses_it(rollouts: Rollouts) -> None:
 
 
 async def test_what_cannot_be_read_is_no_pass(rollouts: Rollouts) -> None:
-    handle = await rollouts.start(max_wait_seconds=600)
+    handle = await rollouts.start(**SHORT, max_wait_seconds=120)
     await rollouts.until(handle, lambda state: state.judgement is not None)
     rollouts.traffic.away = True
     paused = await rollouts.until(handle, lambda state: state.phase is PAUSED)
@@ -293,21 +337,32 @@ async def test_a_signal_that_is_refused_changes_nothing(rollouts: Rollouts) -> N
 
 
 async def test_a_gradual_rollback_goes_down_the_steps(rollouts: Rollouts) -> None:
-    handle = await rollouts.start(manual_gates=[50])
-    gate = await rollouts.until(handle, lambda state: state.phase is RolloutPhase.GATE)
-    assert gate.percentage == 50
-    await handle.signal("rollback", {"gradual": True, "reason": "support calls"})
+    with rollouts.launcher.env.auto_time_skipping_disabled():
+        handle = await rollouts.at_50()
+        await handle.signal("rollback", {"gradual": True, "reason": "support calls"})
     report = await handle.result()
     assert (report.phase, report.note) == (ROLLED_BACK, "support calls")
     history = await rollouts.ports.flag_store.history(rollouts.flag, limit=100)
     assert percentages(history) == [0, 5, 25, 50, 25, 5, 0]
 
 
+async def test_a_gradual_rollback_recalls_from_the_first_step_down_on(rollouts: Rollouts) -> None:
+    with rollouts.launcher.env.auto_time_skipping_disabled():
+        handle = await rollouts.at_50()
+        campaign_id = await rollouts.routed()
+        state = await rollouts.update(handle, "rollback", {"gradual": True, "recall": True})
+        assert (state.phase, int(state.percentage)) == (RolloutPhase.ROLLING_BACK, 25)
+        assert (await rollouts.recall_of(campaign_id)).complete
+        assert (await rollouts.until(handle, lambda _: True, skips=False)).phase is RolloutPhase.ROLLING_BACK
+        await handle.signal("rollback")
+    assert (await handle.result()).phase is ROLLED_BACK
+
+
 async def test_a_failure_during_a_gradual_rollback_ends_it_at_once(rollouts: Rollouts) -> None:
-    handle = await rollouts.start(manual_gates=[50])
-    await rollouts.until(handle, lambda state: state.phase is RolloutPhase.GATE)
-    rollouts.traffic.failing = lambda percentage: percentage == 25
-    await handle.signal("rollback", {"gradual": True})
+    with rollouts.launcher.env.auto_time_skipping_disabled():
+        handle = await rollouts.at_50()
+        rollouts.traffic.failing = lambda percentage: percentage == 25
+        await handle.signal("rollback", {"gradual": True})
     assert (await handle.result()).phase is ROLLED_BACK
     history = await rollouts.ports.flag_store.history(rollouts.flag, limit=100)
     assert percentages(history) == [0, 5, 25, 50, 25, 0]
@@ -332,7 +387,8 @@ async def test_a_flag_that_is_disabled_pauses_the_rollout(rollouts: Rollouts) ->
         await rollouts.update(handle, "resume")
     assert "enable it first" in str(failed.value.cause)
     await rollouts.change(enabled=True)
-    await rollouts.update(handle, "resume")
+    resumed = await rollouts.update(handle, "resume")
+    assert resumed.step_since == resumed.decisions[-1].at > paused.step_since
     assert (await handle.result()).phase is COMPLETED
 
 
@@ -349,23 +405,51 @@ async def test_a_rollback_wins_over_whatever_people_changed(rollouts: Rollouts) 
 
 
 async def test_a_rollback_recalls_what_the_flag_led_here(rollouts: Rollouts) -> None:
-    launcher = rollouts.launcher
     handle = await rollouts.start()
     await rollouts.until(handle, lambda state: state.judgement is not None)
-    others, ours = [await launcher.store(intent(2)) for _ in range(2)]
-    now = datetime.now(UTC) + timedelta(days=1)
-    routed = ours.model_copy(
-        update={"campaign_id": str(uuid4()), "request_id": str(uuid4()), "created_at": now, "routed_by": rollouts.flag}
-    )
-    await rollouts.ports.campaigns.create(routed, [])
+    other = await rollouts.launcher.store(intent(2))
+    campaign_id = await rollouts.routed()
     await handle.signal("rollback", {"recall": True})
     assert (await handle.result()).phase is ROLLED_BACK
-    recalls = launcher.env.client
-    report = await recalls.get_workflow_handle_for(RecallWorkflow.run, recall_workflow_id(routed.campaign_id)).result()
-    assert report.complete
-    for other in (others, ours):
-        with pytest.raises(RPCError):
-            await recalls.get_workflow_handle(recall_workflow_id(other.campaign_id)).describe()
+    assert (await rollouts.recall_of(campaign_id)).complete
+    with pytest.raises(RPCError):
+        await rollouts.recall_of(other.campaign_id)
+
+
+async def test_a_failure_recalls_when_that_was_asked_for(rollouts: Rollouts) -> None:
+    rollouts.traffic.failing = lambda _: True
+    campaign_id = await rollouts.routed()
+    handle = await rollouts.start(recall_on_rollback=True)
+    assert (await handle.result()).phase is ROLLED_BACK
+    assert (await rollouts.recall_of(campaign_id)).complete
+
+
+async def test_a_rollback_before_the_beginning_leaves_the_flag_alone(rollouts: Rollouts) -> None:
+    handle = await rollouts.start(signal={"requestedBy": "olga", "reason": "not today"})
+    with pytest.raises(WorkflowFailureError) as failed:
+        await handle.result()
+    assert "rolled back before it began, by olga: not today" in str(failed.value.cause)
+    assert percentages(await rollouts.ports.flag_store.history(rollouts.flag, limit=100)) == [0]
+    assert not await rollouts.alerts()
+
+
+async def test_an_emergency_wins_over_the_completion(rollouts: Rollouts) -> None:
+    """The flag is taken between the look that passes and the write that follows from it."""
+    handle = await rollouts.start(steps=[100])
+
+    async def taken(seen: Observed) -> None:
+        flag = await rollouts.stored()
+        if flag.rollout_id and seen.canary.requests >= 20 * 120:
+            await release(rollouts.ports, rollouts.flag, flag.rollout_id, RollbackRequest(requested_by="oncall"))
+
+    rollouts.traffic.afterwards = taken
+    report = await handle.result()
+    assert report.phase is ROLLED_BACK
+    assert "taken from the rollout by oncall" in report.note
+    assert int((await rollouts.stored()).rollout_percentage) == 0
+    # The API and the workflow tell of the same rollback.
+    assert [entry.action for entry in await rollouts.audit()] == ["started", "rolled_back"]
+    assert [alert.kind for alert in await rollouts.alerts()] == [AlertKind.ROLLOUT_ROLLED_BACK]
 
 
 async def test_a_flag_that_was_taken_from_it_ends_the_rollout(rollouts: Rollouts) -> None:
