@@ -1,9 +1,7 @@
-"""The chaos run: a small one for real, and a verdict that no broken promise escapes."""
+"""The plan of a chaos run, and a verdict that no broken promise escapes."""
 
 from collections import Counter
-from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -14,43 +12,8 @@ from domain.delivery import MessageStatus
 from domain.rate_limit import Layer
 from local.chaos.money import Left, Money, Spent, book_of, what_does_not_add_up
 from local.chaos.plan import AI_FAULTS, FAULTS, WORKERS, Plan, Trouble
-from local.chaos.run import run
 from local.chaos.verdict import Booked, Busiest, Evidence, Told, busiest, limits_in_force, what_does_not_hold
-
-AI_TROUBLE: tuple[Mapping[str, object], ...] = (
-    {"kind": "connection_reset", "endpoint": "chat", "bill": True, "count": 2},
-    {"kind": "hang", "endpoint": "chat", "bill": True, "count": 1},
-    {"kind": "malformed_json", "endpoint": "chat", "count": 2},
-    {"kind": "server_error", "endpoint": "chat", "count": 1},
-    {"kind": "connection_reset", "endpoint": "chat", "bill": True, "probability": 0.2, "count": 2},
-)
-"""Nobody gets a plan at first, though two were billed; the rest is for those who write."""
-
-SMALL = Plan(
-    recipients=60,
-    accounts=3,
-    kills=2,
-    flushes=1,
-    redis_restarts=0,
-    temporal_restarts=0,
-    pace_s=1.5,
-    window_s=4.0,
-    spare_s=6.0,
-    within_s=120,
-    max_cost=None,
-    ai_faults=AI_TROUBLE,
-)
-
-
-async def test_a_small_run_keeps_every_promise(tmp_path: Path) -> None:
-    evidence = await run(SMALL, tmp_path, print)
-    assert what_does_not_hold(evidence) == ()
-    assert evidence.status is CampaignStatus.COMPLETED
-    assert len(evidence.told) == 60
-    assert len(evidence.booked) == evidence.outcomes[MessageStatus.SENT] > 0
-    assert evidence.money is not None
-    assert evidence.money.unusable >= 2
-    assert evidence.money.billed.calls > 60 / 5
+from tests.end_to_end.test_chaos import SMALL
 
 
 class TestPlan:
