@@ -268,7 +268,7 @@ async def test_what_was_paid_for_and_never_arrived_is_found_at_the_end(
     begin: Begin, ports: Ports, ai: Simulator
 ) -> None:
     drafting = await begin()
-    await ai.fault("connection_reset", bill=True, count=3)
+    await ai.fault("connection_reset", endpoint="chat", bill=True, count=3)
     drafted = await drafting.draft(patience_s=0)
     assert drafted.tally.unresolved == 3
     book = (await ai.get("usage"))["requests"]
@@ -282,7 +282,7 @@ async def test_what_the_end_of_a_campaign_finds_is_booked_once(begin: Begin, por
     drafting = await begin()
     # Neither the page nor its repetition can ask what was kept.
     await ai.fault("server_error", status=503, endpoint="stored")
-    await ai.fault("connection_reset", bill=True, count=3)
+    await ai.fault("connection_reset", endpoint="chat", bill=True, count=3)
     await drafting.draft(patience_s=0)
     await ai.http.delete("/_control/faults")
     activities = ProviderActivities(drafting.generating)

@@ -104,9 +104,12 @@ async def stored(ports: Ports, flag: str) -> Flag:
 
 
 async def alerts(ports: Ports, flag: str) -> list[Alert]:
-    """Of this flag, newest first."""
-    found = await ports.alerts.since(datetime.now(UTC) - timedelta(hours=1))
-    return [alert for alert in found if alert.detail.startswith(f"{flag}:")]
+    """Of this flag, newest first; the first one is waited for, since it follows the flag and the rollout's state."""
+    while True:
+        found = await ports.alerts.since(datetime.now(UTC) - timedelta(hours=1))
+        if told := [alert for alert in found if alert.detail.startswith(f"{flag}:")]:
+            return told
+        await anyio.sleep(0.05)
 
 
 async def test_healthy_legacy_traffic_ramps_to_everybody(product: Product, here: Ports) -> None:
