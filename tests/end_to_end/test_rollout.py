@@ -155,12 +155,12 @@ async def test_errors_at_25_percent_are_rolled_back_within_5_s_of_the_verdict(pr
     assert (int(flag_now.rollout_percentage), flag_now.rollout_id) == (0, "")
     history = await here.flag_store.history(flag, limit=10)
     assert [int(each.rollout_percentage) for each in history[::-1]] == [0, 5, 25, 0]
+    [alert] = await alerts(here, flag)
+    assert alert.kind is AlertKind.ROLLOUT_ROLLED_BACK
     [entry, *_] = (await here.audit.entries(f"rollout/{flag}", limit=10, cursor=None)).entries
     assert (entry.action, entry.reason) == ("rolled_back", ended["report"]["note"])
     assert entry.evidence is not None
     assert entry.evidence["verdict"] == "fail"
-    [alert] = await alerts(here, flag)
-    assert alert.kind is AlertKind.ROLLOUT_ROLLED_BACK
     # What the product promises: the verdict, the flag, the audit entry and the alert lie within 5 s.
     verdict = datetime.fromisoformat(ended["report"]["judgedAt"])
     for moment in (flag_now.changed_at, entry.at, alert.at):
