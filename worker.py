@@ -4,6 +4,7 @@
 """
 
 import asyncio
+import gc
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -196,6 +197,8 @@ async def main(queues: Sequence[str]) -> None:
                 ports.handovers, ports.campaigns, ports.messages, TemporalSendQueues(client, ORCHESTRATION)
             )
             stack.callback(asyncio.create_task(watch.run()).cancel)
+        # What is here by now stays: the garbage collector need not look through it again and again.
+        gc.freeze()
         log.info("worker.ready", taskQueues=list(queues))
         await stop.wait()
         log.info("worker.draining", timeoutSeconds=settings.drain_timeout_s)

@@ -19,8 +19,10 @@ from typing import Protocol
 from uuid import UUID
 
 import structlog
+from redis.asyncio import Redis
 from redis.exceptions import RedisClusterException, RedisError
 
+from adapters.auto_pipeline import AutoPipeline
 from adapters.redis import RedisClient, Script
 from domain.budget import LEASE_MS, Budget, BudgetScope, BudgetStanding, denial
 from domain.cost import CostTotals
@@ -75,8 +77,9 @@ class RedisBudgets:
         self._ledger = ledger
         self._lease_us = lease_ms * 1000
         self._clock_us = clock_us
-        self._reserve = Script(redis, "budget", "budget_reserve")
-        self._settle = Script(redis, "budget", "budget_settle")
+        pipeline = AutoPipeline(redis) if isinstance(redis, Redis) else None
+        self._reserve = Script(redis, "budget", "budget_reserve", pipeline=pipeline)
+        self._settle = Script(redis, "budget", "budget_settle", pipeline=pipeline)
         self._begin = Script(redis, "budget", "budget_begin")
         self._read = Script(redis, "budget", "budget_read")
         self._reserved = Script(redis, "budget", "budget_reserved")

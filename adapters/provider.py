@@ -91,7 +91,14 @@ class OpenAIModel:
                     "/chat/completions",
                     cast_to=bytes,
                     body=self._body(prompt, call),
-                    options={"timeout": call.timeout_s},
+                    # Every call is one purchase, at the address that its key is meant for.
+                    options={
+                        "timeout": call.timeout_s,
+                        "idempotency_key": str(call.operation_id),
+                        "max_retries": 0,
+                        "follow_redirects": False,
+                        "headers": {},
+                    },
                 )
         except TimeoutError as error:
             raise _too_late() from error

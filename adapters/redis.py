@@ -12,6 +12,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import NoScriptError
 
+from adapters.auto_pipeline import AutoPipeline, Execute
 from adapters.settings import Settings
 
 _LUA = Path(__file__).parent / "lua"
@@ -50,10 +51,19 @@ class Script:
     It begins with ``local run_id``: the id of the server process that runs it, or nil, when the script has to find out
     by itself. A server forgets its scripts when it ends, and a replica never gets to know them (since Redis 7), so a
     text that names a process can only ever run in that process.
+
+    With ``pipeline`` it travels together with whatever else is asked through that at the same time.
     """
 
-    def __init__(self, redis: RedisClient, *names: str, names_process: bool = False) -> None:
+    def __init__(
+        self,
+        redis: RedisClient,
+        *names: str,
+        names_process: bool = False,
+        pipeline: AutoPipeline | None = None,
+    ) -> None:
         self._redis = redis
+        self._execute = cast("Execute", redis.execute_command if pipeline is None else pipeline.execute)
         self._names_process = names_process and isinstance(redis, Redis)
         self._body = "\n".join((_LUA / f"{name}.lua").read_text() for name in names)
         self._text, self._digest = self._written("")
@@ -61,11 +71,11 @@ class Script:
     async def __call__(self, keys: Sequence[str], arguments: Sequence[str | int | bytes]) -> Any:
         """Run it. A server that does not know it, because it was restarted or took over, is told the text once."""
         try:
-            return await self._run("EVALSHA", self._digest, len(keys), *keys, *arguments)
+            return await self._execute("EVALSHA", self._digest, len(keys), *keys, *arguments)
         except NoScriptError:
             if self._names_process:
                 await self._load()
-            return await self._run("EVAL", self._text, len(keys), *keys, *arguments)
+            return await self._execute("EVAL", self._text, len(keys), *keys, *arguments)
 
     async def _load(self) -> None:
         """The text for the process at the other end. Asked and told over one connection, which one process has."""
@@ -80,9 +90,6 @@ class Script:
     def _written(self, run_id: str) -> tuple[str, str]:
         text = f"local run_id = {json.dumps(run_id) if run_id else 'nil'}\n{self._body}"
         return text, sha1(text.encode(), usedforsecurity=False).hexdigest()
-
-    def _run(self, *command: str | int | bytes) -> Awaitable[Any]:
-        return cast("Awaitable[Any]", self._redis.execute_command(*command))
 
 
 def _keeps_scripts_to_itself(server: Mapping[str, Any]) -> bool:

@@ -4,7 +4,6 @@ Which model has which encoding: https://github.com/openai/tiktoken/blob/main/tik
 its messages: https://cookbook.openai.com/examples/how_to_count_tokens_with_tiktoken.
 """
 
-import json
 from functools import lru_cache
 
 import quicktok
@@ -43,29 +42,31 @@ class OfflineTokens:
 
         Encodings of bytes never make more tokens than that.
         """
-        encoding = _encoding_of(model)
-        if text.isascii():
-            return len(text) if encoding is None else int(encoding.count(text))
-        # Half a surrogate pair can't be sent either.
-        readable = text.encode(errors="replace")
-        return len(readable) if encoding is None else int(encoding.count(readable.decode()))
+        return _count(text, _encoding_of(model))
 
     def of_prompt(self, prompt: Prompt, model: str) -> int:
         """What a prompt is billed as input at most: texts, schema and what a chat adds to each message."""
         messages = sum(self._at_most(text, model) + _PER_MESSAGE for text in (prompt.system, prompt.user))
-        schema = json.dumps({"name": prompt.schema_name, "schema": prompt.json_schema}, ensure_ascii=False)
-        return messages + self._at_most(schema, model) + _PER_SCHEMA + _BEFORE_ANSWER
+        return messages + self._at_most(prompt.schema_text, model) + _PER_SCHEMA + _BEFORE_ANSWER
 
     def _at_most(self, text: str, model: str) -> int:
         return max(self.count(text, model), -(-len(text) // _CHARACTERS_PER_TOKEN))
 
 
-def _encoding_of(model: str) -> quicktok.Tokenizer | None:
+@lru_cache(maxsize=512)
+def _count(text: str, encoding: str | None) -> int:
+    """Remembered, because the parts of a prompt are the same for many calls, and counted for every model of a route."""
+    if text.isascii():
+        return len(text) if encoding is None else int(_encoding(encoding).count(text))
+    # Half a surrogate pair can't be sent either.
+    readable = text.encode(errors="replace")
+    return len(readable) if encoding is None else int(_encoding(encoding).count(readable.decode()))
+
+
+@lru_cache
+def _encoding_of(model: str) -> str | None:
     name = model.lower().removeprefix("ft:")
-    for beginnings, encoding in _ENCODINGS:
-        if name.startswith(beginnings):
-            return _encoding(encoding)
-    return None
+    return next((encoding for beginnings, encoding in _ENCODINGS if name.startswith(beginnings)), None)
 
 
 @lru_cache

@@ -1,6 +1,8 @@
 """What a model is asked and how its answer is read. An answer is JSON in a closed schema, or it is malformed."""
 
+import json
 from enum import StrEnum
+from functools import cached_property
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -35,6 +37,11 @@ class Prompt(Model):
     def text(self) -> str:
         """Everything that is billed as input, but for the schema."""
         return f"{self.system}\n{self.user}"
+
+    @cached_property
+    def schema_text(self) -> str:
+        """The schema with its name, as JSON."""
+        return json.dumps({"name": self.schema_name, "schema": self.json_schema}, ensure_ascii=False)
 
 
 class ProviderCall(Model):

@@ -174,11 +174,13 @@ def add_routes(*taken: RouteTaken) -> tuple[RouteTaken, ...]:
     """The same routes counted together."""
     counts: dict[RouteTaken, int] = {}
     for route in taken:
-        alone = route.model_copy(update={"answers": 1})
+        alone = route if route.answers == 1 else route.model_copy(update={"answers": 1})
         if alone not in counts and len(counts) >= ROUTES_KEPT:
             alone = alone.model_copy(update={"passed_over": ()})
         counts[alone] = counts.get(alone, 0) + route.answers
-    return tuple(route.model_copy(update={"answers": answers}) for route, answers in counts.items())
+    return tuple(
+        route if answers == 1 else route.model_copy(update={"answers": answers}) for route, answers in counts.items()
+    )
 
 
 def default_policy(*, azure: Target, openai: Target, cheaper: Target) -> RoutingPolicy:

@@ -1,14 +1,14 @@
 """The money side of a call: which budgets pay, what it may cost, the entry in the ledger, alerts about it."""
 
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from uuid import UUID
 
 from temporalio import activity
 
 from activities.ladder.ports import LadderPorts
 from domain.alert import Alert, AlertKind, Severity
-from domain.budget import Budget, budgets, exhausted_alert, unknown_price_alert
+from domain.budget import Budget, BudgetCaps, budgets, exhausted_alert, unknown_price_alert
 from domain.campaign import CampaignRecord
 from domain.cost import SETTLING, CostEntry, CostHold, Usage
 from domain.errors import CostLimitExceeded, DependencyUnavailable, ProviderError, ProviderFault
@@ -22,6 +22,8 @@ class Booking:
     def __init__(self, record: CampaignRecord, ports: LadderPorts) -> None:
         self._record = record
         self._ports = ports
+        self._charged_on: tuple[BudgetCaps, date] | None = None
+        self._charged: tuple[Budget, ...] = ()
 
     async def reserve(self, operation: UUID, prompt: Prompt, target: Target, now: datetime) -> tuple[Budget, ...]:
         """Set aside the most that a call can cost; the budgets that pay.
@@ -140,10 +142,14 @@ class Booking:
 
     async def _charged_to(self, now: datetime) -> tuple[Budget, ...]:
         record = self._record
-        return budgets(
-            await self._ports.budget_store.caps(record.owner),
-            owner=record.owner,
-            campaign_id=record.campaign_id,
-            max_cost_micros=record.max_cost_micros,
-            now=now,
-        )
+        caps, day = await self._ports.budget_store.caps(record.owner), now.astimezone(UTC).date()
+        if (caps, day) != self._charged_on:
+            self._charged_on = caps, day
+            self._charged = budgets(
+                caps,
+                owner=record.owner,
+                campaign_id=record.campaign_id,
+                max_cost_micros=record.max_cost_micros,
+                now=now,
+            )
+        return self._charged

@@ -64,6 +64,7 @@ class Descent(Generic[R]):
         self._question = question
         self._usual = usual
         self._decision = decision
+        self._step_id = ladder.step_id(question)
         self._until = until
         self._failure: ProviderError | None = None
         self._passed_over: list[PassedOver] = []
@@ -139,7 +140,7 @@ class Descent(Generic[R]):
         """
         target = candidate.target
         prompt = self._usual if variant is Variant.USUAL else self._question.prompt(variant)
-        operation = self._ladder.next_operation(self._question, target)
+        operation = self._ladder.next_operation(self._step_id, target)
         now = datetime.now(UTC)
         charged = await self._booking.reserve(operation, prompt, target, now)
         admission = await self._ladder.breaker.admit(target.key)
@@ -162,7 +163,7 @@ class Descent(Generic[R]):
         ladder, ports, question, target = self._ladder, self._ports, self._question, candidate.target
         call = ProviderCall(
             operation_id=operation,
-            step_id=ladder.step_id(question),
+            step_id=self._step_id,
             campaign_id=ladder.campaign_id,
             timeout_s=max(0.1, min(ports.call_timeout_s, self._until - monotonic())),
         )

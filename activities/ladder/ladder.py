@@ -97,10 +97,9 @@ class Ladder:
         """The same for every attempt."""
         return operation_id(self._record.campaign_id, question.purpose, question.key)
 
-    def next_operation(self, question: Question[R], target: Target) -> UUID:
+    def next_operation(self, step_id: UUID, target: Target) -> UUID:
         """A purchase of its own for every call."""
-        number = str(next(self._numbers))
-        return operation_id(str(self.step_id(question)), target.key, self._run, str(self._attempt), number)
+        return operation_id(str(step_id), target.key, self._run, str(self._attempt), str(next(self._numbers)))
 
     async def observe(self, observation: ArmObservation) -> None:
         """Add to what an experiment knows; the answer is paid for, so one observation less is the smaller loss."""

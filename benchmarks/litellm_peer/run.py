@@ -10,6 +10,7 @@ tokens are counted before a call, and what is used of a limit, cooldowns and a b
 """
 
 import asyncio
+import gc
 import json
 import logging
 import os
@@ -87,6 +88,8 @@ async def main(url: str, model: str, questions: dict[str, Any], redis_url: str |
     print(json.dumps({"litellm": version("litellm"), "openai": version("openai")}), flush=True)
     while line := await asyncio.to_thread(sys.stdin.readline):
         order = json.loads(line)
+        # As in the process that it is compared with: what the start has left is not looked through again.
+        gc.freeze()
         print(json.dumps(await run(asked, questions, order["calls"], order["inFlight"])), flush=True)
 
 
