@@ -15,7 +15,8 @@ from adapters.cost import DynamoCosts
 from adapters.delivery import DynamoMessages
 from adapters.dynamodb import Dynamo, DynamoDependency, open_dynamo
 from adapters.experiment import DynamoExperiments
-from adapters.flag import DynamoFlags, open_flags
+from adapters.flag import DynamoFlags
+from adapters.flag_snapshot import open_flags
 from adapters.handover import DynamoHandOvers
 from adapters.legacy import open_legacy
 from adapters.metrics import Metrics

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from adapters.dynamodb import Dynamo, Item, plain, value
 from adapters.tables import EXPIRY
 from domain.experiment import ArmObservation, ArmTotals, Metric, MetricTotals
-from domain.flag import bucket
+from domain.flag_evaluation import bucket
 
 REMEMBERED_FOR = timedelta(days=90)
 """An observation that is repeated after this would count again; no workflow retries an activity for so long."""

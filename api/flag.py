@@ -5,7 +5,8 @@ from decimal import Decimal
 
 from pydantic import Field
 
-from domain.flag import Flag, FlagOverride, FlagReason, FlagSubject, bucket
+from domain.flag import Flag, FlagOverride, FlagReason, FlagSubject
+from domain.flag_evaluation import bucket
 from domain.model import Model
 
 SENTENCES: dict[FlagReason, str] = {

@@ -22,8 +22,8 @@ from domain.access import Principal, Role
 from domain.campaign import CampaignRecord, CampaignStatus, ControlRequest, campaign_id, generation_workflow_id
 from domain.delivery import MessageStatus
 from domain.errors import Conflict, DependencyUnavailable, HuntazeError
-from domain.legacy import Translation
 from domain.legacy_answer import ANSWERED_BY_LEGACY, data_of, failure, message_of, success
+from domain.legacy_translation import Translation
 from domain.progress import WorkflowResult
 from workflows.campaign import CampaignWorkflow
 

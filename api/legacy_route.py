@@ -17,17 +17,8 @@ from api.legacy_exchange import LegacyExchange
 from api.refusals import MalformedRequest
 from domain.access import STAFF
 from domain.flag import HYBRID_ORCHESTRATOR, FlagDecision, FlagReason, FlagSubject
-from domain.legacy import (
-    LegacyCampaign,
-    LegacyReason,
-    Translation,
-    bad_request,
-    may_send,
-    platforms_of,
-    translate,
-    usable_user,
-    user_of,
-)
+from domain.legacy import LegacyReason, platforms_of, usable_user, user_of
+from domain.legacy_translation import LegacyCampaign, Translation, bad_request, may_send, translate
 from domain.observation import Arm
 from domain.ports import Flags
 

@@ -21,7 +21,7 @@ from temporalio.exceptions import ApplicationError, WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
 from adapters.bootstrap import Ports
-from adapters.flag import flag_overrides
+from adapters.flag_snapshot import flag_overrides
 from adapters.settings import Settings
 from api.engine import CALL_TIMEOUT, Engine, EngineUnavailable, NotRunning, answering
 from api.rollout_release import recall, release, rolled_back_since

@@ -33,7 +33,8 @@ from api.legacy_route import off_the_loop, read
 from domain.campaign import OnBudget
 from domain.cost import micros_from_dollars
 from domain.flag import HYBRID_SHADOW
-from domain.legacy import SHADOW_USER, VERSION, AnsweredBy, LegacyCampaign, LegacyReason, translate, without_effect
+from domain.legacy import SHADOW_USER, VERSION, AnsweredBy, LegacyReason
+from domain.legacy_translation import LegacyCampaign, translate, without_effect
 from domain.shadow import STATUSES, ComparedAnswer, Comparison, FieldParity, compare
 
 _log = structlog.get_logger()

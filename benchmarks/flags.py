@@ -33,7 +33,8 @@ from UnleashClient.clients.unleash_client import UnleashClient
 
 from adapters.bootstrap import open_tables
 from adapters.dynamodb import Dynamo
-from adapters.flag import DynamoFlags, FlagSnapshot, open_flags
+from adapters.flag import DynamoFlags
+from adapters.flag_snapshot import FlagSnapshot, open_flags
 from adapters.redis import open_redis
 from adapters.settings import Settings
 from benchmarks.report import Options, Report, options, table

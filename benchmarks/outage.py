@@ -39,7 +39,8 @@ from adapters.provider import open_models, routing_of
 from adapters.redis import open_redis
 from adapters.settings import Settings
 from adapters.tokens import OfflineTokens
-from benchmarks.generation_overhead import Caps, Ledger, Nothing, a_record, prompt_for
+from benchmarks.generation_overhead import prompt_for
+from benchmarks.ladder_stores import Caps, Ledger, Nothing, a_record
 from benchmarks.report import Options, Report, options, table
 from domain.breaker import BreakerPolicy
 from domain.campaign import CampaignRecord

@@ -15,7 +15,7 @@ from typing import Annotated
 
 from pydantic import Field, FiniteFloat
 
-from domain.flag import BUCKETS, bucket
+from domain.flag_evaluation import BUCKETS, bucket
 from domain.model import Model
 
 ENOUGH = 30

@@ -7,7 +7,7 @@ from typing import Annotated, NamedTuple
 from fastapi import APIRouter, Depends, Header, Path, Query, Response
 from pydantic import Field
 
-from adapters.flag import flag_overrides
+from adapters.flag_snapshot import flag_overrides
 from api.body import JsonBody
 from api.dependencies import Administrator, PortsNow, SettingsNow, allow
 from api.examples import FLAG
@@ -19,7 +19,6 @@ from api.revision import IfMatch, etag, replace
 from domain.access import STAFF
 from domain.errors import DependencyUnavailable, InvalidRequest, NotFound
 from domain.flag import (
-    NO_BUCKET,
     NOT_OVERRIDDEN,
     Conditional,
     Flag,
@@ -31,9 +30,9 @@ from domain.flag import (
     FlagSnapshotStanding,
     FlagSubject,
     Percentage,
-    bucket,
     changed,
 )
+from domain.flag_evaluation import NO_BUCKET, bucket
 from domain.model import Model, Request
 
 router = APIRouter(prefix="/api/admin/feature-flags", tags=["flags"], dependencies=[Depends(allow(STAFF))])

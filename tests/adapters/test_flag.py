@@ -22,7 +22,8 @@ from structlog.testing import capture_logs
 from adapters import flag as flags
 from adapters.audit import DynamoAudit, audit_items
 from adapters.dynamodb import Dynamo, open_dynamo, to_item, value
-from adapters.flag import DynamoFlags, FlagSnapshot, open_flags, stored_flags
+from adapters.flag import DynamoFlags, stored_flags
+from adapters.flag_snapshot import FlagSnapshot, open_flags
 from adapters.redis import open_redis
 from adapters.settings import Settings
 from domain.errors import DependencyUnavailable
@@ -317,7 +318,7 @@ class TestSnapshot:
         """It prints each revision by which it decides, and ends with the second."""
         program = (
             "import asyncio, sys\n"
-            "from adapters.flag import open_flags\n"
+            "from adapters.flag_snapshot import open_flags\n"
             "from adapters.settings import Settings\n"
             "from domain.flag import FlagSubject\n"
             "async def main():\n"

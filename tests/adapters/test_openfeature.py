@@ -19,10 +19,12 @@ from openfeature.provider import ProviderStatus
 from redis.asyncio import Redis
 
 from adapters.dynamodb import Dynamo
-from adapters.flag import DynamoFlags, FlagSnapshot, channel_of, stored_flags
+from adapters.flag import DynamoFlags, channel_of, stored_flags
+from adapters.flag_snapshot import FlagSnapshot
 from adapters.openfeature import REASONS, FlagsProvider, details_of
 from adapters.redis import RedisClient
-from domain.flag import NO_BUCKET, FlagConfig, FlagDecision, FlagReason, bucket, changed
+from domain.flag import FlagConfig, FlagDecision, FlagReason, changed
+from domain.flag_evaluation import NO_BUCKET, bucket
 
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
 

@@ -15,7 +15,8 @@ from adapters.bootstrap import Ports
 from adapters.settings import Settings
 from api.app import create_app
 from api.flag import SENTENCES, override_in_force, rules
-from domain.flag import Flag, FlagConditions, FlagOverride, FlagReason, FlagSubject, bucket, evaluate, steered
+from domain.flag import Flag, FlagConditions, FlagOverride, FlagReason, FlagSubject, steered
+from domain.flag_evaluation import bucket, evaluate
 from tests.api.conftest import served
 from tests.api.identity import SECRET, bearer
 

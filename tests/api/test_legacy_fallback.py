@@ -20,7 +20,8 @@ from adapters.bootstrap import Ports
 from adapters.temporal import connect
 from api.engine import Engine, EngineUnavailable
 from domain.campaign import CampaignRecord, CampaignStatus, campaign_id, campaign_workflow_id
-from domain.flag import BUCKETS, HYBRID_ORCHESTRATOR, bucket
+from domain.flag import HYBRID_ORCHESTRATOR
+from domain.flag_evaluation import BUCKETS, bucket
 from domain.legacy_answer import ANSWERED_BY_LEGACY
 from domain.observation import Observed
 from domain.ports import CampaignFilter

@@ -14,7 +14,7 @@ from openfeature.evaluation_context import EvaluationContext
 from openfeature.exception import ErrorCode
 from openfeature.flag_evaluation import FlagEvaluationDetails, Reason
 
-from domain.flag import bucket
+from domain.flag_evaluation import bucket
 from tests.api.identity import bearer
 from tests.api.test_flag import in_force
 

@@ -15,7 +15,6 @@ from pydantic import ValidationError
 from domain.audit import LISTED
 from domain.errors import Conflict
 from domain.flag import (
-    BUCKETS,
     MAX_LISTED,
     MAX_LISTED_BYTES,
     Flag,
@@ -24,13 +23,10 @@ from domain.flag import (
     FlagOverride,
     FlagReason,
     FlagSubject,
-    bucket,
     changed,
-    compiled,
-    evaluate,
     steered,
-    without_flag,
 )
+from domain.flag_evaluation import BUCKETS, bucket, compiled, evaluate, without_flag
 
 _DATA = Path(__file__).parents[1] / "data"
 

@@ -13,23 +13,25 @@ from domain.campaign import CampaignRecord, CampaignStatus
 from domain.compliance import ComplianceLevel, check
 from domain.delivery import Priority
 from domain.legacy import (
-    ACTION_TYPES,
     LEGACY_USER,
     NEUTRAL_ACCOUNT,
     SHADOW_USER,
-    LegacyCampaign,
     LegacyReason,
-    Translation,
-    bad_request,
     has_dot_segments,
     is_legacy,
-    may_send,
     platforms_of,
-    translate,
     user_of,
-    without_effect,
 )
 from domain.legacy_answer import data_of, failure, merged, message_of, status_of, success
+from domain.legacy_translation import (
+    ACTION_TYPES,
+    LegacyCampaign,
+    Translation,
+    bad_request,
+    may_send,
+    translate,
+    without_effect,
+)
 from domain.progress import DetailedCosts, GeneratedText, WorkflowResult
 from domain.provider import ContentPlan, GeneralText, IntentType, PreferredProvider
 from domain.rate_limit import MessageType
