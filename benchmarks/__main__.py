@@ -114,10 +114,13 @@ def main() -> None:
     given = parser.parse_args()
     if unknown := set(given.names) - set(BENCHMARKS):
         parser.error(f"no such benchmark: {', '.join(sorted(unknown))}; there are {', '.join(BENCHMARKS)}")
-    results = [run(name, ["--quick"] if given.quick else []) for name in given.names or BENCHMARKS]
     how = f"Run in {'short' if given.quick else 'full'} on {datetime.now(UTC):%Y-%m-%d}."
-    before = RESULTS.read_text() if given.names and RESULTS.exists() else ""
-    RESULTS.write_text(document(results, how=how, before=before))
+    results = []
+    for name in given.names or BENCHMARKS:
+        results.append(run(name, ["--quick"] if given.quick else []))
+        # After each: what one has measured is not lost when another one fails.
+        before = RESULTS.read_text() if RESULTS.exists() else ""
+        RESULTS.write_text(document(results, how=how, before=before))
     print(f"written: {RESULTS}")
     if given.check and not all(result["met"] for result in results):
         sys.exit(1)
