@@ -138,12 +138,13 @@ class RedisBudgets:
         ]
 
     async def _reserve_in_all(self, operation: str, budgets: Sequence[Budget], micros: int) -> None:
-        accounts = list({budget.account: budget for budget in budgets}.values())
-        keys = [_key("life"), _mark(operation), *(_key(budget.account) for budget in accounts)]
-        numbers = {budget.account: number for number, budget in enumerate(accounts, 3)}
+        charged = [budget.account for budget in budgets]
+        accounts = dict(zip(charged, budgets, strict=True))
+        keys = [_key("life"), _mark(operation), *map(_key, accounts)]
+        numbers = {account: number for number, account in enumerate(accounts, 3)}
         caps: list[int] = []
-        for budget in budgets:
-            caps += (numbers[budget.account], -1 if budget.cap_micros is None else budget.cap_micros)
+        for account, budget in zip(charged, budgets, strict=True):
+            caps += (numbers[account], -1 if budget.cap_micros is None else budget.cap_micros)
         readings = 0
         for _ in range(_ATTEMPTS):
             final = int(readings >= _READINGS)
@@ -155,10 +156,11 @@ class RedisBudgets:
                     return
                 case [code, number, remaining] if code == _DENIED:
                     raise denial(budgets[number - 1], remaining_micros=remaining, needed_micros=micros)
-                case [code, asked, life, *unread] if code == _UNREAD:
+                case [code, read_at, life, *unread] if code == _UNREAD:
                     readings += 1
+                    read = list(accounts.values())
                     await asyncio.gather(
-                        *(self._read_again(accounts[claim[0] - 3], asked, life, *claim[1:]) for claim in unread)
+                        *(self._read_again(read[claim[0] - 3], read_at, life, *claim[1:]) for claim in unread)
                     )
                 case [code, life] if code == _UNBEGUN:
                     await self._once(life, partial(self._begin_life, life))

@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from enum import StrEnum
-from functools import cached_property
 from typing import Annotated
 
 from pydantic import Field
@@ -50,7 +49,7 @@ class Budget(Model):
     period: str = Field(default="", examples=["2026-11-22", "2026-11"])
     cap_micros: int | None = Field(default=None, ge=0, description="µ$; null: no limit, 0: nothing")
 
-    @cached_property
+    @property
     def account(self) -> str:
         """Whose money it is a cap on, in which period; several budgets may share one."""
         match self.scope:
