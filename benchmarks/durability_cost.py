@@ -54,7 +54,6 @@ from workflows.policies import ORCHESTRATION, TASK_QUEUES
 GOAL_EVENTS: Final = 2.5
 GOAL_ACTIONS: Final = 0.5
 
-LANGUAGES: Final = ("en", "fr", "de", "es")
 
 ACTIVITY_PACE: Final = 0.1
 RECONNECTS: Final = 10
@@ -156,12 +155,7 @@ async def _store(ports: Ports, settings: Settings, accounts: int, recipients: in
     for name in names:
         level = ComplianceLevel.RELAXED
         await ports.autonomy.put(AutonomyOptIn(account_id=name, level=level, reason="benchmark", granted_at=now))
-    body = intent(names, recipients)
-    # The simulated writer knows so few phrases that a thousand texts in one language would hold near-identical ones,
-    # which wait for a person: not what is measured here.
-    for number, member in enumerate(body["audience"]):
-        member["language"] = LANGUAGES[number // accounts % len(LANGUAGES)]
-    wanted = WorkflowIntent.model_validate(body)
+    wanted = WorkflowIntent.model_validate(intent(names, recipients))
     caller = Principal(user_id="benchmark", role=Role.ADMIN)
     record, _ = await accept(wanted, str(uuid4()), caller, ports, settings, now)
     return record

@@ -12,6 +12,10 @@ import jwt
 CALLER: Final = "local-agency"
 BRIEF: Final = "Spring sale: 20 % off the new photo set until Sunday. Warm and personal, thank them for their support."
 
+LANGUAGES: Final = ("en", "fr", "de", "es")
+"""Of the fans, in turn: in one language alone, the simulated writer would come to write near-identical texts in a large
+campaign, and those wait for a person."""
+
 _VALID_S = 7_200
 _FIRST_RECIPIENT = 1_000
 
@@ -63,6 +67,7 @@ def intent(accounts: Sequence[str], recipients: int) -> dict[str, Any]:
                 "recipientId": str(_FIRST_RECIPIENT + number),
                 "name": f"Fan {number}",
                 "accountId": accounts[number % len(accounts)],
+                "language": LANGUAGES[number // len(accounts) % len(LANGUAGES)],
             }
             for number in range(recipients)
         ],

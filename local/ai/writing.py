@@ -112,6 +112,7 @@ def write(brief: Mapping[str, Any], recipient: Mapping[str, Any], take: int = 0)
     opening = dice.choice(book.openings).format(name=name)
     middle = [
         dice.choice(book.bodies),
+        f"{dice.choice(book.moments)} {dice.choice(book.doings)}.",
         dice.choice(extras),
         *([dice.choice(book.points).format(point=dice.choice(points))] if points else []),
     ]
