@@ -198,6 +198,7 @@ async def main(queues: Sequence[str]) -> None:
             )
             stack.callback(asyncio.create_task(watch.run()).cancel)
         # What is here by now stays: the garbage collector need not look through it again and again.
+        gc.collect()
         gc.freeze()
         log.info("worker.ready", taskQueues=list(queues))
         await stop.wait()

@@ -23,7 +23,9 @@ class AutoPipeline:
 
     Whoever asks alone is not made to wait. While others are being answered, what is asked during one turn of the event
     loop goes together, over a connection of its own: nobody waits for the answer to somebody else's earlier command.
-    The commands stay independent: they are no transaction, and the error of one is nobody else's.
+    The commands stay independent: they are no transaction, and an error that Redis answers is for one caller alone. A
+    connection that breaks is everybody's who travelled with it; the client then sends all of them once more, those
+    too that were answered already. So only commands that may be repeated belong here.
     """
 
     def __init__(self, redis: Redis) -> None:

@@ -46,16 +46,23 @@ class OfflineTokens:
 
     def of_prompt(self, prompt: Prompt, model: str) -> int:
         """What a prompt is billed as input at most: texts, schema and what a chat adds to each message."""
-        messages = sum(self._at_most(text, model) + _PER_MESSAGE for text in (prompt.system, prompt.user))
-        return messages + self._at_most(prompt.schema_text, model) + _PER_SCHEMA + _BEFORE_ANSWER
+        encoding = _encoding_of(model)
+        frame = 2 * _PER_MESSAGE + _PER_SCHEMA + _BEFORE_ANSWER
+        fixed = _at_most_of_fixed(prompt.system, encoding) + _at_most_of_fixed(prompt.schema_text, encoding)
+        return frame + fixed + _at_most(prompt.user, encoding)
 
-    def _at_most(self, text: str, model: str) -> int:
-        return max(self.count(text, model), -(-len(text) // _CHARACTERS_PER_TOKEN))
+
+@lru_cache(maxsize=64)
+def _at_most_of_fixed(text: str, encoding: str | None) -> int:
+    """Of what is the same for many calls, and about nobody: what is remembered here stays in memory."""
+    return _at_most(text, encoding)
 
 
-@lru_cache(maxsize=512)
+def _at_most(text: str, encoding: str | None) -> int:
+    return max(_count(text, encoding), -(-len(text) // _CHARACTERS_PER_TOKEN))
+
+
 def _count(text: str, encoding: str | None) -> int:
-    """Remembered, because the parts of a prompt are the same for many calls, and counted for every model of a route."""
     if text.isascii():
         return len(text) if encoding is None else int(_encoding(encoding).count(text))
     # Half a surrogate pair can't be sent either.

@@ -3,8 +3,10 @@
 In the same run, in turns, against a server that answers the same after 20 ms (``benchmarks.fixed_answers``):
 - ours: ``Ladder.ask`` with breaker and budgets in a Redis of their own, every scope with a cap; one ladder serves the
   calls of a page, as in an activity;
-- bare: ``AsyncOpenAI`` on the same transport (aiohttp), nothing around it: the floor;
-- litellm: ``litellm.Router`` with cooldowns and a fallback that its process alone knows, and no budget;
+- bare: ``AsyncOpenAI`` on the same transport (aiohttp), nothing around it, through its own method for completions;
+- raw: the same through its ``post``, which neither checks the request nor builds an answer: what ours stands on, the
+  floor. What the chain costs in processor time is the difference to this one;
+- litellm: ``litellm.Router`` with cooldowns and a fallback that its process alone knows, and no budget: fewer duties;
 - shared: the same with the duties that it shares with ours: tokens counted before a call, and limits, cooldowns and one
   budget (ours are six) in the same Redis. Both run in a process and a virtual environment of their own, made at the
   first run: they need an older ``openai``.
@@ -15,6 +17,7 @@ collector's sight (``gc.freeze``), as the worker does.
 
 import asyncio
 import gc
+import json
 import sys
 import tempfile
 from collections import defaultdict
@@ -54,11 +57,11 @@ from local.redis import serving
 
 WAIT_S: Final = 0.020
 PROMPTS: Final = 500
-PAGE: Final = 50
-"""Calls of one activity."""
+PAGE: Final = 10
+"""Calls of one activity: a page of 50 recipients, five of them a call."""
 MODEL: Final = "gpt-4o"
 
-OURS, BARE, LITELLM, SHARED = "ours", "bare", "litellm", "shared"
+OURS, BARE, RAW, LITELLM, SHARED = "ours", "bare", "raw", "litellm", "shared"
 
 
 async def main(chosen: Options) -> None:
@@ -78,7 +81,8 @@ async def main(chosen: Options) -> None:
         ledger = Ledger()
         contestants: dict[str, Run] = {
             OURS: in_activity(timed(await ladder(stack, settings, ledger), prompts)),
-            BARE: timed(await bare(stack, url), prompts),
+            BARE: timed(bare(await client(stack, url)), prompts),
+            RAW: timed(raw(await client(stack, url)), prompts),
             LITELLM: await stack.enter_async_context(litellm_router(url, MODEL, prompts, directory)),
             SHARED: await stack.enter_async_context(
                 litellm_router(url, MODEL, prompts, directory, redis_url=redis_url)
@@ -120,7 +124,7 @@ def show(report: Report, in_flight: int, measured: dict[str, list[Round]]) -> No
             report.figure(f"{name}_{figure}_{in_flight}", value)
         rows.append((name, f"{figures.pop('per_s'):,.0f}", *(f"{value:.2f}" for value in figures.values())))
     table(f"{in_flight} in flight", ("", "requests/s", "p50 ms", "p99 ms", "CPU ms a request"), rows)
-    for other in (BARE, LITELLM, SHARED):
+    for other in (BARE, RAW, LITELLM, SHARED):
         pairs = zip(measured[OURS], measured[other], strict=True)
         report.figure(f"ours_to_{other}_{in_flight}", median(ours.rate / theirs.rate for ours, theirs in pairs))
     pairs = zip(measured[OURS], measured[BARE], strict=True)
@@ -176,16 +180,20 @@ async def ladder(stack: AsyncExitStack, settings: Settings, ledger: Ledger) -> A
     return ask
 
 
-async def bare(stack: AsyncExitStack, url: str) -> Ask:
-    """The SDK alone, on the transport that we use."""
-    client = await stack.enter_async_context(
+async def client(stack: AsyncExitStack, url: str) -> AsyncOpenAI:
+    """The SDK on the transport that we use."""
+    return await stack.enter_async_context(
         AsyncOpenAI(
             api_key="local", base_url=url, max_retries=0, timeout=30, http_client=DefaultAioHttpClient(timeout=30)
         )
     )
 
+
+def bare(sdk: AsyncOpenAI) -> Ask:
+    """As its documentation has it."""
+
     async def ask(prompt: Prompt) -> None:
-        completion = await client.chat.completions.create(
+        completion = await sdk.chat.completions.create(
             model=MODEL,
             messages=[{"role": "system", "content": prompt.system}, {"role": "user", "content": prompt.user}],
             response_format={
@@ -195,6 +203,25 @@ async def bare(stack: AsyncExitStack, url: str) -> Ask:
             max_completion_tokens=prompt.max_output_tokens,
         )
         assert completion.choices[0].message.content
+
+    return ask
+
+
+def raw(sdk: AsyncOpenAI) -> Ask:
+    """The answer's bytes, read as JSON."""
+
+    async def ask(prompt: Prompt) -> None:
+        body = {
+            "model": MODEL,
+            "messages": [{"role": "system", "content": prompt.system}, {"role": "user", "content": prompt.user}],
+            "response_format": {
+                "type": "json_schema",
+                "json_schema": {"name": prompt.schema_name, "schema": prompt.json_schema, "strict": True},
+            },
+            "max_completion_tokens": prompt.max_output_tokens,
+        }
+        content = await sdk.post("/chat/completions", cast_to=bytes, body=body)
+        assert json.loads(content)["choices"][0]["message"]["content"]
 
     return ask
 

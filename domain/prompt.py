@@ -2,7 +2,6 @@
 
 import json
 from enum import StrEnum
-from functools import cached_property
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -38,7 +37,7 @@ class Prompt(Model):
         """Everything that is billed as input, but for the schema."""
         return f"{self.system}\n{self.user}"
 
-    @cached_property
+    @property
     def schema_text(self) -> str:
         """The schema with its name, as JSON."""
         return json.dumps({"name": self.schema_name, "schema": self.json_schema}, ensure_ascii=False)

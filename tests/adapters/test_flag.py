@@ -20,6 +20,7 @@ from pydantic import SecretStr
 from structlog.testing import capture_logs
 
 from adapters import flag as flags
+from adapters import flag_snapshot
 from adapters.audit import DynamoAudit, audit_items
 from adapters.dynamodb import Dynamo, open_dynamo, to_item, value
 from adapters.flag import DynamoFlags, stored_flags
@@ -52,7 +53,8 @@ LONG_S = 30
 @pytest.fixture(autouse=True)
 def fresh_logger(monkeypatch: pytest.MonkeyPatch) -> None:
     """A logger keeps the configuration that it was first used under, of which there are several in a session."""
-    monkeypatch.setattr(flags, "log", structlog.get_logger())
+    for module in (flags, flag_snapshot):
+        monkeypatch.setattr(module, "log", structlog.get_logger())
 
 
 @pytest.fixture
@@ -294,7 +296,7 @@ class TestSnapshot:
     async def test_a_push_comes_long_before_the_poll(
         self, own: Settings, store: DynamoFlags, name: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(flags, "SLOW_POLL_S", 3_600)
+        monkeypatch.setattr(flag_snapshot, "SLOW_POLL_S", 3_600)
         async with open_flags(own) as snapshot:
             await until(lambda: snapshot.standing().pushed)
             await follows(snapshot, await put(store, None, name))
@@ -348,7 +350,7 @@ class TestSnapshot:
     async def test_on_a_cluster_a_change_published_at_any_node_arrives(
         self, own: Settings, dynamo: Dynamo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(flags, "SLOW_POLL_S", 3_600)
+        monkeypatch.setattr(flag_snapshot, "SLOW_POLL_S", 3_600)
         monkeypatch.setattr(flags, "_PUBLISH_PAUSES_S", (0.05,) * 400)
         async with serving_cluster(tmp_path) as ports, AsyncExitStack() as running:
             snapshots = [await running.enter_async_context(open_flags(at(own, port))) for port in ports]
@@ -457,7 +459,7 @@ class TestOutages:
         self, own: Settings, dynamo: Dynamo, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """The publisher alone has lost its connection: those who listen are told when it has it again."""
-        monkeypatch.setattr(flags, "SLOW_POLL_S", 3_600)
+        monkeypatch.setattr(flag_snapshot, "SLOW_POLL_S", 3_600)
         monkeypatch.setattr(flags, "_PUBLISH_PAUSES_S", (0.05,) * 400)
         async with serving(tmp_path) as port, Line(port) as line, open_flags(at(own, port)) as snapshot:
             await until(lambda: snapshot.standing().pushed)
