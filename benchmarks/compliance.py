@@ -2,10 +2,15 @@
 
 The texts are those of ``tests/data/compliance``: violations over all rules, languages and disguises, and harmless texts
 that look close. One half of both, chosen by hash, was kept away while the patterns were written. ``found`` counts a
-violation only when the rule that is meant reports it. A message's time is the shortest of several runs of ``check``, so
-that what else the machine does is left out: of the corpus, whose texts are short; of messages drafted by the simulated
-author, 60 to 280 characters; of crowded ones, which are look-alikes joined to 280 characters; and of one text of the
-greatest length that is nothing but violations. The first check of a process also compiles the patterns.
+violation only when the rule that is meant reports it. ``unseen`` are the texts that were written last, and measured
+before a pattern was mended for them; docs/compliance.md has that first look.
+
+A message's time is the shortest of several runs of ``check``, so that what else the machine does is left out: of the
+corpus, whose texts are short; of messages drafted by the simulated author, 60 to 280 characters; of crowded ones, which
+are look-alikes joined to 280 characters; of long ones, which are drafted messages joined to the greatest length; and of
+one text of that length that is nothing but violations. The goal, under 1 ms for 99 of 100, is for the corpus and for
+drafted messages. The time grows with the length; long and crowded texts have no goal. The first check of a process also
+compiles the patterns.
 """
 
 from collections import Counter
@@ -49,6 +54,14 @@ def accuracy(report: Report, violations: Sequence[Sample], harmless: Sequence[Sa
         report.figure(f"{half}_false_positives", len(mistakes) / len(good))
         report.at_least(f"{half}_found", 0.99)
         report.at_most(f"{half}_false_positives", 0.03)
+    unseen = samples("unseen")
+    bad, good = ([each for each in unseen if bool(each.rule) is broken] for broken in (True, False))
+    report.figure("unseen_violations", len(bad))
+    report.figure("unseen_harmless", len(good))
+    report.figure("unseen_found", sum(sample.rule in rules_of(sample.text) for sample in bad) / len(bad))
+    report.figure("unseen_false_positives", sum(bool(rules_of(sample.text)) for sample in good) / len(good))
+    report.at_least("unseen_found", 0.99)
+    report.at_most("unseen_false_positives", 0.03)
     meant = Counter(str(sample.rule) for sample in violations)
     rows = [
         (rule.id, meant[rule.id], f"{found[rule.id] / meant[rule.id]:.1%}", reported[rule.id]) for rule in TEXT_RULES
@@ -67,7 +80,8 @@ def speed(report: Report, violations: Sequence[str], harmless: Sequence[str], ch
     for name, texts in (
         ("corpus", [*violations, *harmless]),
         ("drafted", list(drafted())),
-        ("crowded", joined(harmless)),
+        ("crowded", joined(harmless, LONG)),
+        ("long", joined(list(drafted()), MAX_TEXT_CHARACTERS)),
     ):
         taken_us = [fastest_us(text, repeats) for text in texts]
         p50, p99 = (quantiles(taken_us, n=100)[rank - 1] for rank in (50, 99))
@@ -87,11 +101,11 @@ def drafted() -> Iterator[str]:
         yield write({"brief": "The new photo set.", "message_type": "promotional"}, recipient)
 
 
-def joined(texts: Sequence[str]) -> list[str]:
-    """The texts one after the other, in messages of up to ``LONG`` characters."""
+def joined(texts: Sequence[str], characters: int) -> list[str]:
+    """The texts one after the other, in messages of up to so many characters."""
     messages = [""]
     for text in texts:
-        if len(messages[-1]) + len(text) >= LONG:
+        if len(messages[-1]) + len(text) >= characters:
             messages.append("")
         messages[-1] = f"{messages[-1]} {text}".strip()
     return messages

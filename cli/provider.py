@@ -16,17 +16,19 @@ def providers(api: Api = None, token: Token = None, directory: Directory = DIREC
     async def ask(client: "ApiClient") -> Any:
         return await client.get("/api/v2/providers")
 
-    show(call(ask, api, token, directory, role="operator"), as_json, _show_breakers)
+    show(call(ask, api, token, directory, role="operator"), as_json, show_breakers)
 
 
-def _show_breakers(answer: dict[str, Any]) -> None:
+def show_breakers(answer: dict[str, Any]) -> None:
+    """One line a breaker."""
     from cli.table import table_of
 
-    table = table_of("model", "breaker", "until", "failures", "opened", "closed", "rejected")
+    table = table_of("breaker", "guards", "status", "until", "failures", "opened", "closed", "rejected")
     for model in answer["providers"]:
         until = (model["openUntil"] or "")[:19].replace("T", " ")
         counters = (str(model[name]) for name in ("failures", "opened", "closed", "rejected"))
-        table.add_row(model["target"], model["status"].replace("_", " "), until, *counters)
+        guards, status = (model[name].replace("_", " ") for name in ("guards", "status"))
+        table.add_row(model["target"], guards, status, until, *counters)
     stdout().print(table)
     if not all(model["shared"] for model in answer["providers"]):
         print("Redis can't be reached: this is what the API's own process knows")

@@ -143,8 +143,8 @@ def prepare() -> None:
 
 class _Compiled(NamedTuple):
     vocabulary: Vocabulary
-    screen: re.Pattern[str]
-    """Matches whatever any rule matches, so that a harmless text is gone through once and not once a rule."""
+    screens: tuple[re.Pattern[str], ...]
+    """Together they match whatever any rule matches, so that a harmless text is not gone through once a rule."""
     squeezed: re.Pattern[str]
 
 
@@ -152,31 +152,38 @@ class _Compiled(NamedTuple):
 def _compiled() -> _Compiled:
     return _Compiled(
         vocabulary=Vocabulary([word for rule in TEXT_RULES for word in rule.words]),
-        screen=re.compile(
-            "|".join(
-                [
-                    phrase_expression(phrase for rule in TEXT_RULES for phrase in rule.listed),
-                    *(pattern for rule in TEXT_RULES for pattern in rule.patterns),
-                ]
-            )
-        ),
+        screens=tuple(map(re.compile, _screens())),
         squeezed=re.compile("|".join(name for rule in TEXT_RULES for name in rule.squeezed)),
     )
 
 
-def _suspect(screen: re.Pattern[str], read: Sequence[str]) -> Iterator[str]:
+def _screens() -> Iterator[str]:
+    """All phrases in one expression, all patterns that begin with a word in another, every other pattern alone.
+
+    One alternation of everything would be tried whole at every character: several times the work.
+    """
+    patterns = [pattern for rule in TEXT_RULES for pattern in rule.patterns]
+    at_words = [pattern for pattern in patterns if pattern.startswith(r"\b")]
+    yield phrase_expression(phrase for rule in TEXT_RULES for phrase in rule.listed)
+    yield rf"\b(?=\w)(?:{'|'.join(at_words)})"
+    yield from (pattern for pattern in patterns if pattern not in at_words)
+
+
+def _suspect(screens: Sequence[re.Pattern[str]], read: Sequence[str]) -> Iterator[str]:
     """The parts of readings in which some rule may match, each match where it is read first."""
     seen: set[str] = set()
     for reading in read:
-        found = [match for match in screen.finditer(reading) if _surroundings(match) not in seen]
+        matches = (match for screen in screens for match in screen.finditer(reading))
+        found = sorted((match for match in matches if _surroundings(match) not in seen), key=re.Match.start)
         seen.update(map(_surroundings, found))
-        ends = [match.end() for match in found]
-        for place, match in enumerate(found):
-            if place == 0 or match.start() - ends[place - 1] > 2 * CONTEXT:
-                last = place
-                while last + 1 < len(found) and found[last + 1].start() - ends[last] <= 2 * CONTEXT:
-                    last += 1
-                yield around(reading, match.start(), ends[last])
+        parts: list[tuple[int, int]] = []
+        for match in found:
+            start, end = match.span()
+            if parts and start - parts[-1][1] <= 2 * CONTEXT:
+                first, last = parts.pop()
+                start, end = first, max(last, end)
+            parts.append((start, end))
+        yield from (around(reading, start, end) for start, end in parts)
 
 
 def _surroundings(match: re.Match[str]) -> str:
@@ -187,7 +194,7 @@ def _surroundings(match: re.Match[str]) -> str:
 def _broken_by_words(plain: str) -> Iterator[Rule]:
     compiled = _compiled()
     read = readings(plain, compiled.vocabulary)
-    suspect = list(_suspect(compiled.screen, read))
+    suspect = list(_suspect(compiled.screens, read))
     split = [text.replace(" ", "") for text in read if not compiled.squeezed.search(text)]
     hidden = [letters for letters in split if compiled.squeezed.search(letters)]
     if not suspect and not hidden:

@@ -6,11 +6,18 @@ from domain.compliance_rule import Rule
 
 _MAIL_HOSTS = (
     r"(?:g\s?mail|googlemail|hotmail|outlook|yahoo|icloud|proton\s?mail|proton|gmx|web|aol|live|orange|free|laposte|"
-    r"libero|uol|bol|terra|mail|yandex|tutanota|[a-z0-9-]{3,63})"
+    r"libero|uol|bol|terra|mail|yandex|tutanota)"
 )
 _ENDINGS = r"(?:com|net|org|fr|es|de|it|pt|br|uk|co|io|eu|info|me|ru|ch|at|be|nl|pl)"
-_AT = r"(?:@|\(?\[?\{?\b(?:at|arroba|arobase|aet|klammeraffe|chiocciola)\b\}?\]?\)?)"
-_DOT = r"(?:\.|\(?\[?\{?\b(?:dot|point|punto|punkt|ponto)\b\}?\]?\)?)"
+_AT = r"(?:at|arroba|arobase|aet|klammeraffe|chiocciola)\b\}?\]?\)?"
+_DOT_WORD = r"\(?\[?\{?\b(?:dot|point|punto|punkt|ponto)\b\}?\]?\)?"
+_DOT = rf"(?:\.|{_DOT_WORD})"
+_MAIL_DOMAIN = (
+    rf"(?:{_MAIL_HOSTS}\s{{0,3}}{_DOT}\s{{0,3}}|"
+    # any other host: "look at her. It was …" and "at some point it …" are no addresses
+    rf"(?!(?:some|this|that|what|which|any|one|no) point)[a-z0-9-]{{2,63}}(?:\.|"
+    rf"\s{{0,3}}{_DOT_WORD}\s{{0,3}})){_ENDINGS}\b"
+)
 _HOSTS = (
     r"(?:linktr\.ee|allmylinks|beacons\.ai|bit\.ly|tinyurl|cutt\.ly|t\.me|wa\.me|m\.me|fb\.me|snipfeed|carrd\.co|"
     r"youtu\.be|goo\.gl|t\.co|bio\.link|solo\.to|getallmylinks|hoo\.be|msha\.ke)"
@@ -29,6 +36,8 @@ CONTACT_RULES: Final = (
         phrases={
             "any": ("gmail", "hotmail", "protonmail", "my g ?mail", "icloud mail"),
             "en": (
+                "mail(ing)? me (at|on|there|instead|directly|works)",
+                "mailing me",
                 "e? ?mail me",
                 "my e? ?mail( address)? (is|in|at|on)",
                 "(your|drop) (your )?e? ?mail( address)?",
@@ -58,8 +67,10 @@ CONTACT_RULES: Final = (
             "pt": ("(meu|seu|teu) e? ?mail", "manda* um e? ?mail", "por e? ?mail"),
         },
         patterns=(
-            r"[\w.+-]\s?@\s?[\w-]{1,63}(?:\.[\w-]{1,63}){0,3}\s?\.\s?[a-z]{2}",
-            rf"\w\s{{0,3}}{_AT}\s{{0,3}}{_MAIL_HOSTS}\s{{0,3}}{_DOT}\s{{0,3}}{_ENDINGS}\b",
+            r"\(\s?(?:at|arroba|arobase|aet|chiocciola)\s?\)\s?[a-z0-9-]{2}",
+            r"@(?:(?<=[\w.+-]@)|(?<=[\w.+-]\s@))\s?[\w-]{1,63}(?:\.[\w-]{1,63}){0,3}\s?\.\s?[a-z]{2}",
+            rf"@\s{{0,3}}{_MAIL_DOMAIN}",
+            rf"\b{_AT}\s{{0,3}}{_MAIL_DOMAIN}",
         ),
         harmless=("e mail (notifications|from the platform)",),
     ),
@@ -112,12 +123,12 @@ CONTACT_RULES: Final = (
         },
         patterns=(
             r"(?<![\w.])(?:\+|00)?\(?\d(?:[\s().-]{0,2}\d){8,13}(?![\w])",
-            r"(?<![\w.])0\d{2,4}/\d{6,8}(?!\d)",
+            r"\b(?<!\.)0\d{2,4}/\d{6,8}(?!\d)",
             r"\b(?:text|call|ring|phone|tel|cell|number|numero|nummer|telefono|ligar?)\b\W{0,3}(?:me\b)?\W{0,3}"
             r"(?:(?:on|at|is|es|ist|est|e|au|al|no|le|el|o|:)\b)?\W{0,3}\d(?:[\s().-]{0,2}\d){6,}",
         ),
         harmless=(
-            r"\d{1,2}[./-]\d{1,2}[./-]\d{2,4}",
+            r"\d{1,2}(?<![./-]\d)(?<![./-]\d\d)[./-]\d{1,2}[./-]\d{2,4}(?![./-]?\d)",
             r"\d{4}[./-]\d{1,2}[./-]\d{1,2}",
             r"\d{1,2}[:h]\d{2}",
             r"\d{1,3}([., ]000){2,4}",
@@ -160,15 +171,15 @@ CONTACT_RULES: Final = (
         },
         patterns=(
             r"\bh(?:tt|xx)ps?\s?[:/]\S|\bwww\s?\.\s?\S",
-            rf"(?<![@\w.]){_HOSTS}",
-            rf"[a-z0-9-]{{2}}\.{_CLEAR_ENDINGS}(?!\w)",
+            rf"\b(?<![@.]){_HOSTS}",
+            rf"\.(?<=[a-z0-9-]{{2}}\.){_CLEAR_ENDINGS}(?!\w)",
             r"[a-z0-9-]{2} ?(?: \. |[(\[{] ?(?:dot|punkt|punto|point|ponto) ?[)\]}] ?)(?:com|net|org|xyz|io|me|"
             r"link)\b",
-            rf"[a-z0-9-]{{3}}\.{_WORDLIKE_ENDINGS}/\w",
+            rf"\.(?<=[a-z0-9-]{{3}}\.){_WORDLIKE_ENDINGS}/\w",
             r"\b(?:auf|unter|bei|su|sur|sul|em|en|on|at|to|no|visita|besuch\w*|visit|vai|entra)\s+"
             rf"[a-z0-9-]{{4,40}}\.{_WORDLIKE_ENDINGS}\b",
-            r"[a-z0-9-]{3} (?:dot|punkt|punto|point|ponto) (?:com|net|org)\b",
-            r"[a-z0-9-]{3} dot (?:co|io|me|xyz|uk|fr|de|es|it|tv|app|link)\b",
+            r"\b(?<=[a-z0-9-]{3} )(?:(?:dot|punkt|punto|point|ponto) (?:com|net|org)|"
+            r"dot (?:co|io|me|xyz|uk|fr|de|es|it|tv|app|link)|punkt (?:de|at|ch|eu)|point (?:fr|be|eu))\b",
         ),
     ),
     Rule(
@@ -177,6 +188,11 @@ CONTACT_RULES: Final = (
         remedy="Remove the name or handle under which you are found elsewhere.",
         phrases={
             "en": (
+                "(my|same) (@|at|tag|handle|nick ?name|nick|user ?name|screen ?name|user|profile name|name)…… "
+                "(everywhere|anywhere else|elsewhere|on (all|every|any|most)( of)?( my| the)?( other)? (apps?|sites?|"
+                "platforms?|socials?|networks?))",
+                "i (go by|am called|am known as)…… (everywhere else|elsewhere|on (all|every|the) other (apps?|sites?|"
+                "platforms?|socials?))",
                 "my (handle|user ?name|screen ?name) (is|there|elsewhere)",
                 "(same|my) (user ?name|user|handle|name) (over there|there|everywhere|elsewhere)",
                 "same (user ?name|user|handle|name) on",
@@ -185,16 +201,22 @@ CONTACT_RULES: Final = (
                 "on the other (app|site|platform|one)",
             ),
             "fr": (
+                "mon (pseudo|@|arobase|identifiant|nom|compte)…… (partout|ailleurs|sur (les autres|tous les|toutes "
+                "les) (applis?|sites?|réseaux|plateformes))",
                 "mon (pseudo|identifiant|nom d'utilisateur) (c'?est|est|là-bas|sur|ailleurs)",
                 "(même|mon) (pseudo|nom) (là-bas|ailleurs|partout|sur)",
                 "(ajoute|suis|cherche)( |-)?moi (ailleurs|là-bas|sur l'autre)",
             ),
             "es": (
+                "mi (@|arroba|usuario|nick|nombre)…… (en todas partes|en todos lados|en (otras|las demás|todas las) "
+                "(redes|apps?|plataformas))",
                 "mi (usuario|nick|nombre de usuario) (es|allí|en|allá)",
                 "(mismo|mi) usuario (allí|en|allá)",
                 "(búscame|agrégame|sígueme) (allí|allá|en (la|el) otr[oa])",
             ),
             "de": (
+                "(mein (@|name|nick|nickname|benutzername|nutzername) (ist|lautet)|ich heiße)…… (überall|woanders|"
+                "auf (allen|anderen|den anderen) (apps?|plattformen|seiten|netzwerken))",
                 "mein (benutzername|nutzername|username|nick*) (ist|dort|da|auf)",
                 "(gleicher|selber|mein) (benutzername|name|nick) (dort|überall)",
                 "(folg*|such|find*|add|adde) (mir|mich) (dort|drüben|auf der anderen|woanders)",
@@ -209,14 +231,18 @@ CONTACT_RULES: Final = (
             ),
         },
         patterns=(
-            r"(?<![\w@.])@\s?(?=[a-z0-9._]{0,30}[a-z])[a-z0-9_][a-z0-9._]{2}",
+            r"@(?<![\w@.]@)\s?(?=[a-z0-9._]{0,30}[a-z])[a-z0-9_][a-z0-9._]{2}",
             r"\b(?:add|find|follow|search(?: for)?|look up|ajoute|suis|cherche|busca|agrega|sigue|folg\w*|such\w*|"
             r"cerca|"
             r"segui|procura)\b[^.!?]{0,20}?(?<![\w.])(?=\w{0,30}[a-z])(?:[a-z]+[0-9]*[_.][a-z0-9_.]*[a-z0-9]|"
             r"[a-z]{3,}\d{2,})\b"
             r"(?! ?%)",
         ),
-        harmless=(r"@ ?\d{0,3}(the|a|my|me|your|least|most|home|work|last)", "same name (on|over) (the list|my list)"),
+        harmless=(
+            "my name (is|was)…… (everywhere i (go|look)|on (every|any) (cup|mug|list|door))",
+            r"@ ?\d{0,3}(the|a|my|me|your|least|most|home|work|last)",
+            "same name (on|over) (the list|my list)",
+        ),
     ),
     Rule(
         id="contact-messenger",
@@ -271,6 +297,8 @@ CONTACT_RULES: Final = (
                 "vk ?(com|ontakte)",
             ),
             "en": (
+                "(what'?s|what is|give me|gimme|drop|share|send|send me|add|want|need) (your|ur) (snap|sc|ig|tg|wa|"
+                "signal|insta|whats)",
                 "signal me",
                 "(on|over|via|use|have|got|download|my|to) (signal|sc|tg|ig|wa|fb)",
                 "(my|add me|add my|me|moved?|come|am|i'm|free|chat|talk) (to )?(on )?snap",
@@ -293,6 +321,7 @@ CONTACT_RULES: Final = (
                 "(tienes|usas) (snap|signal|ig|zoom)",
             ),
             "de": (
+                "(dein|deinen|deine) (snap|ig|tg|wa|insta)",
                 "(auf|per|über|mein|bei|zu|via) (snap|signal|ig|wa|tg|x|zoom|fb)",
                 "mein insta",
                 "(hast du|nutzt du|benutzt du) (snap|signal|ig|zoom)",
@@ -306,6 +335,7 @@ CONTACT_RULES: Final = (
         ),
         harmless=(
             "kik off*",
+            "(your|ur) (snap|insta) (judg*|decision|shots?|answer|reaction|smile|coup|pot)",
             "insta coup",
             "old telegram",
             "telegram from (my|his|her|the|a)",

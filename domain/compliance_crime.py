@@ -54,6 +54,8 @@ CRIME_RULES: Final = (
                 "tripping on",
             ),
             "fr": (
+                "(vends?|livre|deale) (de la |du |des )?(bonne )?(beuh|weed|shit|coke|cannabis|herbe|mdma|exta*|"
+                "ecsta*|kétamine|kéta)",
                 "(fum*|roul*|partag*) (un|des|quelques) (joints?|pétards?|bédo)",
                 "(prendre|sniff*|rail de|ligne de|trace de|vends? de la|prends?) (de la |une )?(coke|drogue|came|c|"
                 "poudre|md)",
@@ -169,6 +171,8 @@ CRIME_RULES: Final = (
         phrases={
             "any": ("deep ?fake*", "deep ?nude*"),
             "en": (
+                "(doesn'?t|does not|don'?t|do not|didn'?t|has no idea)( know)? (that )?(i|we) (post|posted|film|"
+                "filmed|record|recorded|share|shared|upload|uploaded|sell|took|leak|leaked)… (of|with) (her|him|them)$",
                 "revenge ?porn",
                 "(leaked|stolen|hacked) (nudes?|pics?|pictures?|photos?|videos?|tapes?|content|only ?fans|"
                 "images?) (of|from)",

@@ -37,7 +37,8 @@ SENTENCES: Final = {
 
 _ENGLISH = r"(?:written|made|generated|created|drafted|composed|assisted|powered|sent|produced)"
 _ROMANCE = (
-    r"(?:ecrite?|redigee?|generee?|creee?|escrit[oa]|redactad[oa]|generad[oa]|cread[oa]|scritt[oa]|generat[oa]|creat[oa]|"
+    r"(?:ecrite?|redigee?|generee?|creee?|escrit[oa]|redactad[oa]|generad[oa]|cread[oa]|scritt[oa]|"
+    r"generat[oa]|creat[oa]|"
     r"gerad[oa]|criad[oa])"
 )
 _GERMAN = r"(?:geschrieben|erstellt|generiert|verfasst|erzeugt)"

@@ -20,6 +20,8 @@ HARM_RULES: Final = (
                 "mutila(cion|cao|zione|cion)s?",
             ),
             "en": (
+                "(cut|carve|slice|gut|rip|split) (you|her|him|them) (wide )?open",
+                "(watch|see|make) (you|her|him|them) bleed( out)?",
                 "(beat|hit|punch|whip|cut|slap|stab|flog) (you|me|her|him|them) (up |so hard |hard )?(until|till|"
                 "to) (you |she |he |i |they )?"
                 "(bleed*|blood|death|pass*|scream in pain|a pulp|unconscious)",
@@ -60,6 +62,8 @@ HARM_RULES: Final = (
                 "(cadáver|decapita*|caníbal*|descuartiza*)",
             ),
             "de": (
+                "(schlag*|prügel*|peitsch*) (ich )?(dich|mich|sie|ihn)( so lange)?,? bis (du|ich|sie|er) (blut*|"
+                "ohnmächtig*|bewusstlos*|nicht mehr)",
                 "(schlag*|prügel*|peitsch*) (dich |mich |sie |ihn )*(blutig|bis (du|zum|aufs) (blut*|tod|ohnmacht)|"
                 "bewusstlos|krankenhausreif|tot)",
                 "(foltern|folterung|folter (vor|video|kammer|szene|spiele?|sklav*|session|live)|folterkammer)",
@@ -99,6 +103,17 @@ HARM_RULES: Final = (
         phrases={
             "any": ("non ?con", "con ?non ?con"),
             "en": (
+                "(she|he|they) (never|didn'?t|did not|hadn'?t|hasn'?t|wouldn'?t) (once |really |even )?(say|said|"
+                "give|gave|give me|agree*|want*|consent*)( (a )?yes|( to)? (it|this|that|me)| permission| "
+                "consent)*,? (but|and|so|yet|still) (i|he|she|they|we) (did|took|went|kept|carried|continued|fucked|"
+                "had|filmed|got|forced|made|didn'?t|never|still|just)",
+                "(she|he|they) (kept|was|were) (saying|telling me|telling him|begging|begging me|begging him|"
+                "screaming|crying|yelling)( to)? (stop|no),? (but|and|so|yet) (i|he|she|they|we) (did|took|went|kept|"
+                "carried|continued|fucked|had|filmed|got|forced|made|didn'?t|never|still|just)",
+                "(said|told me|begged me|asked me|screamed)( to)? (no|stop),? (but|and|yet) (i|he|we) (kept|did it|"
+                "went on|carried|continued|didn'?t (stop|care|listen))",
+                "(didn'?t|did not|don'?t|won'?t|never) (stop|care|listen) (when|although|though|even though|that|if|"
+                "even if) (she|he|they) (said|says|begged|cried|screamed|told)",
                 "rape",
                 "raped",
                 "rapes",
@@ -129,6 +144,9 @@ HARM_RULES: Final = (
                 "taken by force",
             ),
             "fr": (
+                "(elle|il) (ne voulait|voulait|n'a|ne disait|disait|a dit|m'a dit|n'était)( pas| jamais| non)( dit "
+                "oui| voulu| d'accord| oui)?,? (mais|et) (je|j'|on|il) ?(l'|le |la |ai |a |ne |n'ai )*(ai |a )?(fait|"
+                "pris*|continu*|forc*|baisé*|filmé*|pas arrêt*|m'en)",
                 "viols?",
                 "viol(er|ée|ées|eur|eurs|é)",
                 "sans (son|ton|mon|leur|aucun|votre|le) (consentement|accord)",
@@ -140,6 +158,10 @@ HARM_RULES: Final = (
                 "(pendant|quand) qu?'?(elle|il) dormait",
             ),
             "es": (
+                "(dijo|decía|dice|gritaba) que (no|parara|pare),? (pero|y|aunque) (yo )?(seguí*|lo hice|la|no paré|"
+                "continué|sigo|igual|me dio igual)",
+                "(ella|él|nunca|no) (nunca |no )?(dijo que sí|quería|quiso),? (pero|y) (yo )?(lo hice|la|seguí|igual|"
+                "me dio igual)",
                 "viola(r|ción|ciones|da|das|dor|ron|me|rte)",
                 "sin (su|tu|mi|el|ningún) (consentimiento|permiso de ella)",
                 "no (consentid[oa]s?|consensua(l|do|da))",
@@ -150,6 +172,10 @@ HARM_RULES: Final = (
                 "mientras (ella |él )?dormía",
             ),
             "de": (
+                "(sie|er) (hat|hatte) (nein|stopp|nie ja|nicht ja) gesagt,? (aber|und) (ich|das|es|wir) (hab*|war "
+                "mir egal|hat mich nicht|mach*|bin|nahm)",
+                "(sie|er) sagte (nein|stopp),? (aber|und|doch) (ich|das|es) (hab*|war mir egal|mach*|nahm|tat)",
+                "(sie|er) wollte (es |das )?nicht,? (aber|und|doch) ich (hab*|mach*|nahm|tat|bin)",
                 "vergewaltig*",
                 "ohne (ihre|seine|meine|deine|jede|ihr) (zustimmung|einwilligung|einverständnis|erlaubnis)",
                 "gegen (ihren|seinen|meinen|deinen) willen",
@@ -209,6 +235,7 @@ HARM_RULES: Final = (
                 "kys",
             ),
             "fr": (
+                "en finir avec (la|ma|cette) vie",
                 "suicid(e|er|aire|é|ée|ez)(( |-)toi)?",
                 "(me|te|se) (suicid*|scarifi*|taillader?|ouvrir les veines|pendre)",
                 "scarifi*",
@@ -218,6 +245,7 @@ HARM_RULES: Final = (
                 "tue( |-)toi",
             ),
             "es": (
+                "me (corto|corté|estoy cortando) (cuando|los brazos|las piernas|la piel|a veces|otra vez)",
                 "suicid(io|ate|arse|arme|a|arte|o|arnos)",
                 "(me|te) (corto|cortas|corté|cortar) (las )?(venas|muñecas)",
                 "autolesi[oó]n*",
@@ -262,6 +290,8 @@ HARM_RULES: Final = (
         remedy="Nothing that refers to trade in or exploitation of people may be sent.",
         phrases={
             "en": (
+                "(sells?|selling|sold|rents?|renting|lend) (you |him |them )?(a|an|one|this|another) (young |fresh |"
+                "new |foreign |pretty )*(girl|woman|boy|virgin|slave) (for|to|with|cheap|by)",
                 "(human|sex|child|person) ?traffick*",
                 "traffick(ed|ing|er) (girls?|women|people|victims?)",
                 "(girls?|women|boys?|men|people|humans?|wives|slaves?) (for sale|shipped to you|to buy|"
@@ -276,6 +306,8 @@ HARM_RULES: Final = (
                 "modern slavery",
             ),
             "fr": (
+                "(vends?|vendons|vendre|vendent|loue|louons) (des|une|les|deux|trois|nos|mes) (jeunes )?(filles?|"
+                "femmes?|esclaves?|vierges?)",
                 "traite (des|d'|de) (êtres|femmes|humains|personnes|blanches)",
                 "(filles?|femmes?|esclaves?) (à vendre|en vente)",
                 "(proxénèt|souteneur|maquereau)(e|es|isme)?",
@@ -293,6 +325,7 @@ HARM_RULES: Final = (
                 "trabajo forzado",
             ),
             "de": (
+                "(mädchen|frauen|sklavin(nen)?)… (zu verkaufen|zum verkauf|zu vermieten|abzugeben)",
                 "(menschen|frauen|mädchen) ?handel*",
                 "(mädchen|frauen|sklavin(nen)?|sklaven) (zu|zum) verkauf(en)?",
                 "zuhälter*",
@@ -344,6 +377,8 @@ HARM_RULES: Final = (
                 "retards?",
             ),
             "fr": (
+                "(juifs?|arabes?|noirs?|musulmans?|gays?|homos?|étrangers?|immigrés?|réfugiés) (sont|c'est) (tous "
+                ")?(de la |des )?(vermine|racaille|parasites?|rats|animaux|déchets?|sous( |-)hommes|merdes?)",
                 "(mort|à mort|mort à|dehors) (aux|les|tous les) (juifs?|arabes?|noirs?|musulmans?|gays?|homos?|"
                 "étrangers?|immigrés?|pédés?)",
                 "sales? (arabes?|juifs?|juive|noirs?|pédés?|nègres?|bougnoules?|gouines?|étrangers?)",
@@ -352,6 +387,8 @@ HARM_RULES: Final = (
                 "(bougnoules?|youpins?)",
             ),
             "es": (
+                "(judíos|negros|moros|musulmanes|gays|inmigrantes|gitanos|extranjeros|refugiados) son (todos "
+                ")?(unos? |unas )?(basura|escoria|ratas|parásitos|animales|plaga)",
                 "muerte a (los|las|todos los) (judíos|negros|moros|musulmanes|gays|maricones|inmigrantes|homosexuales)",
                 "(odio|detesto|maten|hay que matar) a (todos )?(los|las) (judíos|negros|moros|musulmanes|gays|"
                 "inmigrantes|homosexuales|gitanos)",
@@ -384,6 +421,8 @@ HARM_RULES: Final = (
         remedy="Do not threaten, expose or blackmail, not in play either.",
         phrases={
             "en": (
+                "(pay|tip|send)( me)?( now| more| up)? or (everyone|everybody|all|the whole) (at|in|of|you|will|gets|"
+                "sees|knows|finds|your)",
                 "(pay|tip|send)( me)?( now| more| up)? or (i'?ll|i will|else|i|i'?m gonna|your (wife|boss|family))",
                 "(i'?ll|i will|i'?m going to|i am going to|i could|gonna|i can) (expose|dox*|ruin|destroy|report|"
                 "out) you",
@@ -409,6 +448,8 @@ HARM_RULES: Final = (
                 "(home ?wreck*|exposure|outing) (fetish|game|contract|task|session)",
             ),
             "fr": (
+                "(paie|paye|paies)( |-)?(moi )?(ou|sinon) j'",
+                "(envoie|dis|raconte|montre) tout à (ta|ton|tes) (femme|copine|famille|patron|mari|parents|employeur)",
                 "(tout dire|tout raconter|dire tout|raconter tout|envoyer (tout|ça|tes photos)) à ta (femme|copine|"
                 "patronne|mère|famille)|à ton (patron|mari)",
                 "(tout |le )?(dire|raconter|montrer|envoyer) (tout )?à (ta|ton|tes) (femme|copine|famille|patron|"
@@ -420,6 +461,8 @@ HARM_RULES: Final = (
                 "(ruiner|détruire) ta (vie|réputation|famille)",
             ),
             "es": (
+                "(si|como) no (me )?(pagas|das dinero),? (le|lo|les|se|la|tu|publico|mando|cuento)",
+                "(mando|cuento|digo|enseño|envío) todo a tu (mujer|esposa|jefe|novia|familia|marido)",
                 "(contar|decir|enseñar|mandar)(le|selo)?( todo| esto| lo)? a tu (mujer|esposa|jefe|novia|familia|"
                 "marido)",
                 "sé dónde (vives|trabajas|vive tu)",
@@ -430,6 +473,7 @@ HARM_RULES: Final = (
                 "(arruinar|destruir)(te)? (tu |la )vida",
             ),
             "de": (
+                "wenn du nicht (zahlst|bezahlst|überweist),? (schick*|erfahr*|sag*|veröffentlich*|weiß|zeig*)",
                 "(sag*|erzähl*|schick*|zeig*) (ich )?(es |das |alles |ich )*(deiner|deinem|deinen) (frau|chef|"
                 "freundin|familie|mann|mutter|eltern|arbeitgeber)",
                 "ich weiß,? wo du (wohnst|arbeitest|lebst|schläfst)",

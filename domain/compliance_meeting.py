@@ -11,6 +11,16 @@ MEETING_RULES: Final = (
         remedy="Do not offer or suggest meeting in person.",
         phrases={
             "en": (
+                "(we|let'?s|shall we|wanna|how about we|you and (i|me)|i'?d love to) (could |can |should |might |"
+                "just |maybe |go |all )*(grab|get|have|go for|go out for|share|do) (a |an |some )?(coffees?|drinks?|"
+                "dinner|lunch|brunch|breakfast|bite|beers?|wine|cocktails?|food)… (in real life|in the flesh|offline|"
+                "next (week|weekend|month|time)|this (week|weekend|evening)|tomorrow|tonight|sometime|someday|"
+                "somewhere|one day|soon|on (monday|tuesday|wednesday|thursday|friday|saturday|sunday)|downtown|in "
+                "(town|the city)|near (you|me|your))",
+                "(grab|get|have|coffee|drinks?|dinner|lunch|brunch|date|party|dance|cuddle|kiss|touch)… (in real "
+                "life|in the flesh)",
+                "(i|we|you) (could|can|will|would|might|'?ll|'?d)( also)? (be|come|stand|knock|show up|turn up)( "
+                "right| soon)? (at|to|on) (your|my) (door|doorstep|place|house|hotel|flat|apartment)",
                 "meet ?(up|me|in person|irl|in real life|face to face|offline)",
                 "meet (you|each other|us|somewhere|sometime)( up)? ?(in person|irl|in real life|at|in|for|tonight|"
                 "tomorrow|this|next|soon|there|"
@@ -51,7 +61,8 @@ MEETING_RULES: Final = (
                 "(private|in person|real|discreet|paid) (meetings?|meet ?ups?|meets?|encounter|rendez ?vous|date)",
             ),
             "fr": (
-                "(on )?(se|nous|te|me|vous|s') ?(voir|rencontr*|retrouver|rejoindre|croiser|voit|voie) (en vrai|ce|"
+                "(on )?(se|nous|te|me|vous|s') ?(voir|rencontr*|retrouver|rejoindre|croiser|voit|voie|voyait|verrait|"
+                "retrouvait) (en vrai|ce|"
                 "demain|dans|irl|à l'|au|chez|pour|"
                 "quelque part|autour|un de ces|en ville|en personne|samedi|dimanche|vendredi|la semaine|ensemble)",
                 "(on se|se|nous|te) rencontr(er?|erait|era|ons)",
@@ -74,6 +85,7 @@ MEETING_RULES: Final = (
                 "passer (la|une) (nuit|soirée) (chez (moi|toi)|avec (moi|toi)$)",
             ),
             "es": (
+                "(quedamos|quedar|vemos)… (para|y) (tomar|cenar|comer|un café|una copa)",
                 "(quedamos|quedemos|quedar|quedas) (en persona|este|esta|para|mañana|hoy|el|un día|en el|conmigo|"
                 "tú y yo|y)",
                 "en persona",
@@ -91,6 +103,9 @@ MEETING_RULES: Final = (
                 "pasar (la|una) noche (conmigo|en mi (casa|hotel|piso)|juntos)",
             ),
             "de": (
+                "(sehen|treffen) wir uns… (in der stadt|bei (mir|dir)|im (café|hotel|park|restaurant)|in der bar|"
+                "persönlich|in echt|zum (kaffee|essen))",
+                "(wollen|sollen|gehen|lass uns)( wir)?… (kaffee|wein|bier|was|etwas) (trinken|essen) gehen",
                 "(wollen|können|lass|lasst|sollen|möchten|werden|würden|wann|wo|magst du|willst du|"
                 "dürfen)( wir)? (uns|dich|mich|euch) "
                 "(mal |heute |morgen |doch |bald |endlich |im hotel |in echt |irgendwo |privat )*(treffen|sehen|"
@@ -139,7 +154,9 @@ MEETING_RULES: Final = (
         harmless=(
             "(nice|lovely|great|happy|good|pleased|glad|pleasure|wonderful|sweet|delighted) to (finally )?meet (you|"
             "me|all of you)( (here|in))?",
-            "meet me (here|in (the|my|your|our) (chat|dms?|inbox|messages|stream|live|live ?stream|dreams|comments)|"
+            "meet me (here|in (the|my|your|our) (new |newest |latest |next |first |last |little )*(video|clip|"
+            "set|post|story|stories|photos?|pictures?|series|shoot|feed|chat|dms?|inbox|messages|stream|live|"
+            "live ?stream|dreams|comments)|"
             "on (the|my) "
             "(live|stream|live ?stream|page|feed))",
             "meet (up )?(with )?(your|my|the|their|own|all) (own )?(wishes|expectations|needs|standards|deadline|"
@@ -190,6 +207,9 @@ MEETING_RULES: Final = (
                 "girl ?friend experience",
             ),
             "en": (
+                "(an|one|two|three|half an|\\d+) ?(hours?|hrs?|h|nights?) (at|in) (your|my|a|the) (hotel|place|flat|"
+                "apartment|room|suite|house)… (for|\\d|cash|€)",
+                "cash up ?front",
                 "(hourly|overnight|hour|night|in person) (rates?|fees?|prices?)",
                 "(my )?rates? (is |are |per )?(for|per|an|by|in)? ?(the |a )?(hour|hours|night|overnight|in person|"
                 "visit|meeting|incall|outcall)",
@@ -211,6 +231,9 @@ MEETING_RULES: Final = (
                 "(at|in) your hotel,? (two|one|\\d+) hours?",
             ),
             "fr": (
+                "je reçois (chez moi|à domicile|en appart*|discrètement|à l'hôtel)",
+                "\\d+ (€ |euros )?(la|par|une) demi( |-)?heure",
+                "(150|200|250|300|400|500) (€ |euros )?la visite",
                 "escort(es?|ing|girls?|boys?)?",
                 "prostitu*",
                 "(mes )?tarifs? (à l'|de l'|pour une |par )(heure|nuit|passe)",
@@ -233,6 +256,7 @@ MEETING_RULES: Final = (
                 "putas? (en alquiler|disponible)",
             ),
             "de": (
+                "(eine|die|halbe|ganze) (stunde|nacht) (mit mir |bei mir |bei dir )*(kostet|für) \\d+",
                 "(begleit|escort|hostessen) ?(service|dame|agentur|damen)",
                 "haus ?(und|&) ?hotel ?besuche?",
                 "(haus|hotel) ?besuche?( möglich| gerne)?",

@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from domain.compliance_age import AGE_PATTERNS
 from domain.compliance_rule import Rule
 
 _YOUNG = r"(?:1[0-7]|[1-9])"
@@ -124,7 +125,7 @@ MINOR_RULES: Final = (
                 "jovencitas? (de )?(instituto|colegio|escuela|secundaria)",
                 "(alumna|estudiante|uniforme) (de |del )?(instituto|colegio|escuela|secundaria|escolar)",
                 "juegos? de edad",
-                _WORDS["es"] + " años",
+                _WORDS["es"] + " (años|añitos)",
                 "escolar(cita)?",
             ),
             "de": (
@@ -175,23 +176,19 @@ MINOR_RULES: Final = (
             ),
         },
         patterns=(
-            rf"(?<![\w.,/:-]){_YOUNG}\s?-?(?:years?|yrs?|yr)[\s-]?olds?\b",
-            r"(?<![\w.,/:-])(?:1[0-7]|[5-9])\s?(?:yo|y/o|y\.o\.?)(?![\w-])",
-            rf"(?<![\w.,/:-]){_YOUNG}\s?jahren? alt\b",
-            r"(?<![\w.,/:-])1[0-7]\s?(?:ans|anos|anni)\b",
+            rf"\b(?<![.,/:-]){_YOUNG}\s?-?(?:years?|yrs?|yr)[\s-]?olds?\b",
+            r"\b(?<![.,/:-])(?:1[0-7]|[5-9])\s?(?:yo|y/o|y\.o\.?)(?![\w-])",
+            rf"\b(?<![.,/:-]){_YOUNG}\s?jahren? alt\b",
+            r"\b(?<![.,/:-])1[0-7]\s?(?:ans|anos|anni)\b",
             r"\b(?:fille|fillette|garcon|enfant|bebe|agee? de|nina|nino|bambin[ao]|menin[ao]|figli[ao]|elle a|il a|"
             r"tiene|con) "
             r"(?:de |di )?[1-9]\s?(?:ans|anos|anni)\b",
             r"\b(?:madchen|junge|tochter|schulerin|frau)\W+(?:mit|von)\W+1[0-7]\b",
-            r"\b(?:(?:i ?m|i am|she ?s|she is|he ?s|he is|aged?|only|just|barely|who is|girl of|turned) |"
-            r"ich bin (?:erst )?|"
-            r"sie ist (?:erst )?|sono |ho solo )1[0-7]\b(?!\s?(?:%|st|nd|rd|th|\+|[.:/,]\d|\w|€|\$|pics|photos|"
-            r"videos|clips|new|more|"
-            r"left|minutes?|min|days?|hours?|weeks?|months?|of|in|k\b|km|miles|dollars?|euros?|bucks|percent|pounds|"
-            r"cm|am|pm|"
-            r"uhr|foto|video|bilder|giorni|minuti|ore))",
+            *AGE_PATTERNS,
         ),
         harmless=(
+            "like a (kid|child) (at|on|before) (christmas|easter|(my |her |his )?birthday)",
+            "like a (kid|child) in a (candy|sweet|toy) (shop|store)",
             "(no|not for|without|any|all|against|protect*|block*) (minors?|under ?age* (people|persons|users)?)",
             "minors (not|are not|aren't|will be|do not|don't|must|dni|get|keep|please leave|go away)",
             "minors? (are )?(not )?(prohibited|forbidden|banned|allowed)",
@@ -238,7 +235,7 @@ MINOR_RULES: Final = (
             + ") ans (de (carrière|danse|métier|mariage|photo*|travail|scène|vie|passion|relation|présence)|"
             "d'expérience|que|qu'|ensemble|plus tard|après|avant|déjà)",
             "(hace|desde hace|durante|llevo|llevamos|en|después de|más de|tras|ron de|vino de|whisky de) "
-            r"(\d+|" + _WORDS["es"] + ") años",
+            r"(\d+|" + _WORDS["es"] + ") (años|añitos)",
             r"(\d+|"
             + _WORDS["es"]
             + ") años (de (experiencia|carrera|baile|trabajo|casad[oa]s?|amistad)|juntos|después|antes|atrás)",
@@ -258,6 +255,7 @@ MINOR_RULES: Final = (
             r"\d+ anos (de (experiência|carreira|casad[oa]s?|dança)|juntos|depois|atrás)",
             r"\d+ anni (di (esperienza|carriera|danza|matrimonio)|insieme|fa|dopo)",
             r"\d+ yo ?yo*",
+            r"(clock|calendar|counter|thermometer|page) (has |had |just |only |is )*turn(ed|s|ing) \d+",
             "bambin[aeo] (natale)",
             "high ?school musical",
             "(inner|my) child",

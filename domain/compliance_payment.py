@@ -132,7 +132,7 @@ PAYMENT_RULES: Final = (
         patterns=(
             r"(?<![a-z0-9])[a-z]{2}\d{2}(?:\s?[a-z0-9]{4}){3,7}(?![a-z])",
             r"(?<![a-z0-9])(?:bc1[a-z0-9]{20}|0x[a-f0-9]{30})",
-            r"(?<![\w$])\$(?=[a-z]\w{3,})[a-z]\w*",
+            r"\$(?<![\w$]\$)(?=[a-z]\w{3,})[a-z]\w*",
         ),
         harmless=(
             "cash ?mere",
@@ -152,6 +152,12 @@ PAYMENT_RULES: Final = (
         remedy="Say it plainly and within the rules: a code word counts as what it stands for.",
         phrases={
             "en": (
+                "c\\.? ?p\\.? (is )?(available|menus?|for sale|for trade|collections?|archive|packs?|stash|drive|"
+                "stuff|here|in dms?|on request|dm me)",
+                "(sharing|share|swap|swapping|looking for|dm( me)? for|ask( me)? for|ask( me)? about|into|offering|"
+                "real|fresh) c\\.? ?p\\.?",
+                "\\d+ (roses|kisses|donations|candles) for (an?|one|my|some) (evening|night|hour|visit|date|meeting|"
+                "meet|company|time|weekend)",
                 "c\\.? ?p\\.? (links?|trade|content|vids?|pics?|videos?|folder|mega)",
                 "(sell|sells|selling|got|have|want|trade|trading|buy) (any )?c\\.? ?p\\.?",
                 "cheese pizza (links?|menu|vids?|pics)",
@@ -182,12 +188,19 @@ PAYMENT_RULES: Final = (
                 "mega links?",
             ),
             "fr": (
+                "c\\.? ?p\\.? (dispo*|à vendre|à échanger|en privé)",
+                "(vends?|échange|cherche|propose) (du |des )?c\\.? ?p\\.?",
+                "(dispo*|libre|reçois) (ce soir )?(contre|pour) (quelques|des|\\d+) roses",
+                "\\d+ (roses|bisous|bougies) (pour |contre )(une|la|un) (soirée|heure|nuit|visite|rencontre|moment)",
                 "(l')?appli*( |-)(au|avec (le|un)|du) (petit )?(fantôme|oiseau|avion|téléphone|dollar)",
                 "(l')?appli*( |-)(jaune|bleue|verte|violette|blanche)",
                 "\\d+ (roses|bisous|bougies) (de l'|l'|par |pour une |pour la )(heure|nuit|visite)",
                 "(entre|en mode) (amis|proches) (sur|via|par) (l'appli|pp)",
             ),
             "es": (
+                "c\\.? ?p\\.? (disponible|en venta|por privado)",
+                "(vendo|cambio|busco|intercambio|ofrezco) c\\.? ?p\\.?",
+                "\\d+ (rosas|besos|velas) por (una|un|la) (noche|cita|hora|encuentro|visita)",
                 "(la )?(app|aplicación) (del|de la|con el|con la|con un) (fantasma|fantasmita|pajarito|avioncito|"
                 "avión|"
                 "teléfono|dólar)",
@@ -195,6 +208,10 @@ PAYMENT_RULES: Final = (
                 "\\d+ (rosas|besos|velas) (la|por|una) (hora|noche|visita)",
             ),
             "de": (
+                "c\\.? ?p\\.? (verfügbar|vorhanden|zu verkaufen|abzugeben|im tausch)",
+                "(verkaufe|tausche|suche|biete) c\\.? ?p\\.?",
+                "\\d+ (rosen|küsse|kerzen) für (einen|eine|den|die|ein) (abend|nacht|stunde|treffen|date|besuch|"
+                "wochenende)( mit mir)?",
                 "(die )?app mit (dem|einem|der) (geist|gespenst|vogel|flieger|papierflieger|hörer|dollar)",
                 "(die |der )?(gelben?|blauen?|grünen?|lilanen?|weißen?|lila) app",
                 "\\d+ (rosen|küsse|kerzen) (die|pro|für die|für eine) (stunde|nacht)",
@@ -213,7 +230,7 @@ PAYMENT_RULES: Final = (
         harmless=(
             "(ordered|order|eat|ate|eating|bake|baked|had|love|made|make|share|shared|eating|got) (an? |some |my |"
             "the )?cheese pizza",
-            "cheese pizza (and|with|for|tonight|night)",
+            "cheese pizza (and|with|for|tonight|night|in bed)",
             "(favou?rite|the|my) camera app",
         ),
     ),

@@ -26,6 +26,7 @@ STYLE_RULES: Final = (
                 "risk ?free",
             ),
             "fr": (
+                "plus que (\\d+|deux|trois|cinq|dix|quelques) (minutes|heures|secondes),? (après|avant|et après)",
                 "dernière (chance|occasion|opportunité)",
                 "(seulement|uniquement|que) aujourd'hui",
                 "(maintenant|aujourd'hui) ou jamais",

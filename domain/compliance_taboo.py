@@ -4,6 +4,11 @@ from typing import Final
 
 from domain.compliance_rule import Rule
 
+_RELATIVE = (
+    "(sis|sister|bro|brother|sibling|mom|mum|mommy|mother|dad|father|cousin|niece|nephew|aunt|auntie|uncle|daughter|"
+    "son)"
+)
+
 TABOO_RULES: Final = (
     Rule(
         id="incest",
@@ -12,6 +17,12 @@ TABOO_RULES: Final = (
         phrases={
             "any": ("incest*", "inzest*", "inceste?", "incesto"),
             "en": (
+                _RELATIVE + " (role ?play*|rp|fantas*|kink|taboo|pov|porn|sex|joi)",
+                "(role ?play*|pretend*|fantasi[sz]e)( that| like)? (i'?m|i am|you'?re|you are|we'?re|we are|as|being|"
+                "with|of|about)( your| my| a| the| his| her)? ((kid|little|baby|big|older|younger|twin|half|foster|"
+                "hot|naughty) )?(step ?)?" + _RELATIVE + "s?",
+                "step ?(sis|sister|bro|brother|mom|mum|dad|daughter|son) (walks? in|catch(es)?|finds? me|sneaks|"
+                "joins|seduc*|next door)",
                 "step ?(mom|mum|mommy|mother|sis|sister|bro|brother|dad|daddy|father|son|daughter|family|"
                 "sibling)s? ?(and (me|i|her|his)|fantas*|role ?play*|play|"
                 "caught|scene|story|video|content|stuck|taboo|tonight|sex|porn|series|slut|dream*|kink|who)",
@@ -32,6 +43,8 @@ TABOO_RULES: Final = (
                 "(taboo|forbidden) (family|mother|sister|brother|daddy daughter)",
             ),
             "fr": (
+                "jeu de rôle… (frère|sœur|père|mère|cousine?|tante|oncle|nièce|beau ?père|belle ?mère)",
+                "((petite|grande|demi) )?(sœur|cousine|tante|nièce) (en )?(jeu de rôle|tabou|fantasme)",
                 "(fantasme|jeu de rôle|vidéo|scène|histoire)s? (de|avec|sur) (ta |ma |la )?(belle ?(mère|sœur|fille)|"
                 "demi ?sœur|mère|sœur|fille|cousine|tante)",
                 "(père|mère|frère|papa|maman) et (sa |son |ma |mon )?(fille|fils|sœur)s?,? ?(jeu de rôle|fantasme|"
@@ -40,6 +53,8 @@ TABOO_RULES: Final = (
                 "(belle ?sœur|belle ?mère|demi ?sœur|belle ?fille) (coquine|chaude|sexy|tabou|salope|en chaleur)",
             ),
             "es": (
+                "juego de rol… (herman(a|o|ita|ito)|hermanastr[ao]|madre|padre|prim[ao]|tí[ao]|sobrina)",
+                "(hermana|hermanita|prima|tía|sobrina)( pequeña| mayor)? (en )?(juego de rol|tabú|fantasía)",
                 "(fantasía|juego de rol|vídeo|video|escena|historia)s? (con|de|sobre) (tu |mi |la )?(hermanastr[ao]|"
                 "madrastra|padrastro|hijastra|hermana|madre|mamá|hija|prima|tía)",
                 "(madre|padre|mamá|papá|hermano) (e|y) (su )?(hijo|hija|hermana),? (tabú|juego de rol|sexo|fantasía|"
@@ -48,6 +63,8 @@ TABOO_RULES: Final = (
                 "tabú (familiar|en familia)",
             ),
             "de": (
+                "rollenspiel… (stief ?)?(schwester*|bruder|mutter|tochter|vater|cousine|tante|nichte|onkel)",
+                "((kleine|große|jüngere|ältere|stief) ?)?(schwester|cousine|tante|nichte) ?(rollenspiel|fantasie|tabu)",
                 "stief ?(schwester|mutter|tochter|bruder|vater|sohn|mama|schwesterchen) ?(fantasie|rollenspiel|spiel|"
                 "geschichte|video|szene|tabu|sex|porno|story)n?",
                 "(geile|heiße|versaute|freche) stief ?(schwester|mutter|tochter|mama)",
@@ -76,6 +93,8 @@ TABOO_RULES: Final = (
         phrases={
             "any": ("bestial*", "zoo ?phil*", "zoo ?fil*", "zoo ?porn*", "k9 (sex|fun|play|slut|love)"),
             "en": (
+                "(girl|woman|guy|man|wife|slut) and (her|his|my|a|the) (dog|horse|pony|donkey|stallion),? ?(the |an? "
+                ")?(uncut|uncensored|sex|porn|xxx|explicit|naked|nude)",
                 "(sex|fuck*|blow ?job|mate|mating|sleep|suck*|knot*) (with |by |from )?(a |an |my |your |his |"
                 "the )?(dog|horse|animal|pony|goat|pig|donkey|stallion|cat)s?$",
                 "(animal|dog|horse|pet) (sex|porn|fuck*|lover porn|cock|penis)",
@@ -115,6 +134,8 @@ TABOO_RULES: Final = (
                 "roofied",
             ),
             "en": (
+                "(so|too|totally|completely) (drunk|wasted|high|hammered) (that )?(i|she|he) (don'?t|didn'?t|can'?t|"
+                "couldn'?t|doesn'?t) (even )?(remember|know what)",
                 "(erotic|my|sleep|trance|under my|under) (hypno*|trance)",
                 "mesmeri[sz]e (and|you|me|your)",
                 "mind ?(control|fuck)",
@@ -193,7 +214,7 @@ TABOO_RULES: Final = (
                 "water ?sports? (content|video|play|fetish|session|scene|fun|kink|on)",
                 "into watersports",
                 "(pee|peeing|piss|pissing|wee|urinat*|poop|pooping|shit|shitting|puk(e|ing)|vomit*) (on|in|into|over|"
-                "for) (you|me|your|my|her|him|camera|cam|face|mouth)",
+                "for) (you|me|your|my|myself|yourself|herself|himself|her|him|camera|cam|face|mouth)",
                 "(drink|drinking|taste|swallow|buy) (my|your|her|his|the|some) (piss|pee|urine|golden nectar)",
                 "(piss|pee|poop|shit|vomit|puke|enema|scat|fart and poop|brown|toilet) (video|play|content|fetish|"
                 "clip|slave|shower|show|drinking|porn|eating)s?",
@@ -202,6 +223,7 @@ TABOO_RULES: Final = (
                 "brown ?shower",
             ),
             "fr": (
+                "(te|me|se|lui|vous) (fais|faire|fait) (pipi|caca) (dessus|dans)",
                 "(pluie|douche) dorée$",
                 "(une|la|ma|ta|prendre une|envie d'une|sous ma|offrir une) (pluie|douche) dorée",
                 "(faire |te faire )?(pipi|pisser|uriner|chier|vomir|caca) (sur|dans|sous|devant) (toi|moi|ta|ma|la|"
@@ -220,6 +242,7 @@ TABOO_RULES: Final = (
                 "(beber|bebe|tomar) (mi|tu) (orina|pis|meada)",
             ),
             "de": (
+                "(pinkle?|pinkel|pisse?|kacke?) (dir|ihm|ihr|mir) (ins|auf|in|über|an)",
                 "natur ?sekt",
                 "(ns|kaviar|sekt) (und|&|\\+) (kv|ns|sekt|kaviar|natursekt) (spiele?|fetisch|video|session)",
                 "kaviar ?(spiele?|fetisch|video|porno)",
@@ -244,6 +267,8 @@ TABOO_RULES: Final = (
             ),
         },
         harmless=(
+            "pipi dessus de rire",
+            "(pee|piss)(ed|ing)? (in )?myself laughing",
             "scat (singing|singer|music|jazz|vocals|song)",
             "(sing*|jazz) scat",
             "peed? (my|in my) pants",

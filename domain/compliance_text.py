@@ -156,7 +156,8 @@ _MASKED = re.compile(r"(?<![a-z])[a-z]+(?:[*#%]{1,2}[a-z]+)+(?![a-z])")
 _STRETCHED = re.compile(r"([a-z])\1{2,}")
 _LEET = re.compile(r"[a-z][0-9@$!|€+(]|[0-9@$!|€+(][a-z]")
 _MEASURE = re.compile(
-    r"\W*\d+(?:[.,:]\d+)?(?:st|nd|rd|th|er|e|eme|h|hrs?|k|m|g|x|am|pm|mins?|secs?|s|cm|mm|km|kg|gb|mb|mp|fps|yo|d|uhr|[ap]\.m)\d{0,2}\W*"
+    r"\W*\d+(?:[.,:]\d+)?(?:st|nd|rd|th|er|e|eme|h|hrs?|k|m|g|x|am|pm|mins?|secs?|s|cm|mm|km|kg|gb|mb|mp|"
+    r"fps|yo|d|uhr|[ap]\.m)\d{0,2}\W*"
 )
 _LEET_LETTERS = {
     "0": "o",
@@ -196,7 +197,7 @@ _NUMBERS: dict[str, str] = {
     "": "double doble doppel",
 }
 _DIGITS_OF = {word: digits for digits, words in _NUMBERS.items() for word in words.split()}
-_NUMBER_WORD = "(?:" + "|".join(sorted(_DIGITS_OF, key=len, reverse=True)) + r"|\d{1,4})"
+_NUMBER_WORD = rf"(?:{by_prefix(_DIGITS_OF)}|\d{{1,4}})"
 _NUMBER_RUN = re.compile(rf"(?<![a-z0-9]){_NUMBER_WORD}(?:[\s,.-]{{1,3}}{_NUMBER_WORD}(?![a-z0-9])){{5,}}")
 _NUMBER_PART = re.compile(r"[a-z]+|\d+")
 _DIGIT_LIKE = re.compile(r"(?<![a-z0-9])(?=[oil]{0,12}\d)[\doil]{2,}(?![a-z0-9])")
@@ -271,7 +272,7 @@ def _leet_l(text: str, _: Vocabulary) -> str:
 def _unleet(text: str, letters: dict[int, str]) -> str:
     if not _LEET.search(text):
         return text
-    return " ".join(_unleet_word(word, letters) for word in text.split(" "))
+    return " ".join(word if word.isalpha() else _unleet_word(word, letters) for word in text.split(" "))
 
 
 def _unleet_word(word: str, letters: dict[int, str]) -> str:

@@ -19,7 +19,7 @@ from domain.compliance import (
 )
 from tests.domain.corpus import samples
 
-VIOLATIONS, HARMLESS = samples("violations"), samples("harmless")
+VIOLATIONS, HARMLESS, UNSEEN = samples("violations"), samples("harmless"), samples("unseen")
 PLAIN = [sample.text for sample in VIOLATIONS if sample.disguise == "none"]
 HALVES = pytest.mark.parametrize("held_out", [False, True], ids=["worked on", "held out"])
 
@@ -55,6 +55,16 @@ class TestCorpus:
         assert len(half) >= 300
         assert len(reported) <= 0.03 * len(half), reported
 
+    def test_texts_that_the_rules_were_first_measured_on_unseen_keep_the_same_goals(self) -> None:
+        meant = [sample for sample in UNSEEN if sample.rule]
+        harmless = [sample for sample in UNSEEN if not sample.rule]
+        assert {sample.rule for sample in meant} == {rule.id for rule in TEXT_RULES}
+        assert min(len(meant), len(harmless)) >= 60
+        missed = [sample for sample in meant if sample.rule not in broken(sample.text)]
+        reported = [sample for sample in harmless if check(sample.text).violations]
+        assert len(missed) <= 0.01 * len(meant), missed
+        assert len(reported) <= 0.03 * len(harmless), reported
+
     @pytest.mark.parametrize(
         "rule", [rule for rule in TEXT_RULES if rule.severity is Severity.BLOCK], ids=lambda r: r.id
     )
@@ -74,6 +84,50 @@ class TestRules:
     def test_stored_violations_of_earlier_releases_still_have_their_rules(self) -> None:
         earlier = {"contact-email", "contact-phone", "contact-link", "contact-messenger", "off-platform-payment"}
         assert earlier | {"meet-up", "minors", "pressure", "shouting", "text-length"} <= {rule.id for rule in RULES}
+
+
+class TestAges:
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "I just turned 17 last month",
+            "she is 16 and sweet",
+            "he was 15 then",
+            "barely turned sixteen",
+            "I'll be 17 in March",
+            "acabo de cumplir 17",
+            "tengo 16 añitos",
+            "je viens d'avoir 17",
+            "j'ai 16 piges",
+            "gerade 17 geworden",
+            "sie war 15 und süß",
+            "ho appena compiuto 17",
+            "tenho 16 aninhos",
+        ],
+    )
+    def test_below_18_is_found_however_it_is_told(self, text: str) -> None:
+        assert "minors" in broken(text)
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "16 photos",
+            "17 new pictures",
+            "I turned 27 last month",
+            "for 16 months",
+            "I am 16 minutes late",
+            "it is 17 degrees",
+            "she is 16 weeks old, my puppy",
+            "the clock just turned 12 and I am awake",
+            "acabo de cumplir 27",
+            "tengo 16 fotos nuevas",
+            "gerade 27 geworden",
+            "ich bin 16 Minuten zu spät",
+            "à peine 17 degrés ce matin",
+        ],
+    )
+    def test_adults_and_what_is_counted_are_harmless(self, text: str) -> None:
+        assert broken(text) == set()
 
 
 class TestCheck:
