@@ -9,7 +9,9 @@ what was bought already, and a campaign's calls can be compared with the ledger.
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from uuid import UUID
 
 import openai
@@ -31,6 +33,8 @@ TARGET = "target"
 VERSION = "prompt_version"
 CAMPAIGN = "campaign_id"
 LIST_TIMEOUT_S = 30.0
+LONGEST_RETRY_AFTER_S = 3_600.0
+"""Whoever names a later moment is asked again after this: its clock, or ours, may be wrong."""
 LISTED = 100
 """Stored answers in one page of a list."""
 
@@ -91,10 +95,9 @@ class OpenAIModel:
                     "/chat/completions",
                     cast_to=bytes,
                     body=self._body(prompt, call),
-                    # Every call is one purchase, at the address that its key is meant for.
+                    # Asked once, at the address that the key is meant for and nowhere else.
                     options={
                         "timeout": call.timeout_s,
-                        "idempotency_key": str(call.operation_id),
                         "max_retries": 0,
                         "follow_redirects": False,
                         "headers": {},
@@ -299,6 +302,9 @@ def _fault_of(error: openai.APIStatusError) -> ProviderFault:
     if error.code == "context_length_exceeded":
         return ProviderFault.CONTEXT_LENGTH
     match error.status_code:
+        case status if status < 400:
+            # It answers somewhere else now: for an administrator to mend, like a key that is not accepted.
+            return ProviderFault.AUTH
         case 429:
             return ProviderFault.THROTTLED
         case 401 | 403 | 404:
@@ -315,7 +321,19 @@ def _fault_of(error: openai.APIStatusError) -> ProviderFault:
 
 
 def _retry_after(error: openai.APIStatusError) -> float | None:
-    try:
-        return float(error.response.headers["Retry-After"])
-    except (KeyError, ValueError):
-        return None
+    """In how many seconds to come back, if it says so."""
+    wait_s = _asked_wait_s(error.response.headers)
+    return None if wait_s is None else min(max(0.0, wait_s), LONGEST_RETRY_AFTER_S)
+
+
+def _asked_wait_s(headers: Mapping[str, str]) -> float | None:
+    """The providers' own ``retry-after-ms``, else ``Retry-After`` in seconds or as a date (RFC 9110, 10.2.3)."""
+    with suppress(KeyError, ValueError):
+        return float(headers["retry-after-ms"]) / 1000
+    with suppress(KeyError, ValueError):
+        return float(headers["retry-after"])
+    with suppress(KeyError, ValueError):
+        at = parsedate_to_datetime(headers["retry-after"])
+        # A date in "-0000" is in UTC as well, and has no zone here.
+        return (at.replace(tzinfo=at.tzinfo or UTC) - datetime.now(UTC)).total_seconds()
+    return None

@@ -28,10 +28,13 @@ class Booking:
     async def reserve(self, operation: UUID, prompt: Prompt, target: Target, now: datetime) -> tuple[Budget, ...]:
         """Set aside the most that a call can cost; the budgets that pay.
 
+        At an unknown price that is so much that it may be refused: the alert about it comes first.
         Raises ``CostLimitExceeded``, and ``ProviderError`` when the call can't fit into the model's context.
         """
         if self.too_small(prompt, [target]):
             raise ProviderError("the prompt is longer than the model's context", fault=ProviderFault.CONTEXT_LENGTH)
+        if self._ports.prices.price(target.provider, target.price_name).unknown:
+            await self._ports.alerts.raise_alert(unknown_price_alert(target.provider, target.price_name, now))
         charged = await self._charged_to(now)
         await self._ports.budgets.reserve(operation, charged, self._most(prompt, target))
         return charged
@@ -95,8 +98,6 @@ class Booking:
         """Write the entry, once, then commit it to the budgets; the cost in µ$."""
         now = at or datetime.now(UTC)
         price = self._ports.prices.price(target.provider, target.price_name)
-        if price.unknown:
-            await self._ports.alerts.raise_alert(unknown_price_alert(target.provider, target.price_name, now))
         entry = CostEntry(
             operation_id=operation,
             campaign_id=self._record.campaign_id,

@@ -16,11 +16,10 @@ from domain.breaker import Admission
 from domain.budget import Budget
 from domain.cost import Usage
 from domain.errors import CostLimitExceeded, ProviderError, ProviderFault
-from domain.experiment import ArmObservation, Metric
 from domain.progress import Tally
 from domain.prompt import Prompt, ProviderCall, Variant
 from domain.provider import FallbackReason
-from domain.routing import Candidate, Decision, PassedOver, RouteReason, Target, route_taken
+from domain.routing import Candidate, Decision, PassedOver, Target, route_taken
 
 if TYPE_CHECKING:
     from activities.ladder.ladder import Ladder
@@ -34,6 +33,12 @@ BACKOFF_S = 0.5
 LONGEST_WAIT_S = 2.0
 """A provider that asks for a longer wait than this is left for the next one."""
 
+PROBE_TIMEOUT_S = 8.0
+"""A probe is the call of somebody who waits for it, and most often in vain. A healthy provider writes the texts of one
+call, a few hundred tokens at 50 or more a second, in less."""
+PATIENT_PROBE = 4
+"""Every so many probes one has the time of any other call, so that slow answers close the breaker in the end."""
+
 OUTAGES = frozenset({ProviderFault.THROTTLED, ProviderFault.TRANSIENT, ProviderFault.TIMEOUT, ProviderFault.AUTH})
 """What passes by itself, sooner or later. A refusal on policy or a bad request says nothing of its health."""
 
@@ -43,7 +48,7 @@ _REWORDED: Mapping[ProviderFault, tuple[Variant, str]] = {
     ProviderFault.CONTEXT_LENGTH: (Variant.SHORT, "shorten"),
 }
 _SHOPPED = OUTAGES | {ProviderFault.MALFORMED_OUTPUT}
-"""After these another provider may be asked. A refusal on policy is never shopped around."""
+"""After these another provider may be asked, unless one has refused before: a refusal is never shopped around."""
 
 
 class Descent(Generic[R]):
@@ -67,20 +72,25 @@ class Descent(Generic[R]):
         self._step_id = ladder.step_id(question)
         self._until = until
         self._failure: ProviderError | None = None
+        self._refusal: ProviderError | None = None
         self._passed_over: list[PassedOver] = []
 
     async def run(self) -> Answered[R]:
-        """The models of the route, then the cheaper ones if it was money that was missing."""
+        """The models of the route, then the cheaper ones if it was money that was missing.
+
+        Once one has refused on policy, its own answer to a safe rewrite is all that may follow: whatever else the
+        rewrite meets, an outage or an empty budget, the refusal stands and is raised.
+        """
         cheaper = self._decision.cheaper
         try:
             answer = await self._first_of(self._decision.candidates, cheaper[0].target.key if cheaper else "none")
-        except CostLimitExceeded as short:
-            await self._booking.budget_alert(short)
+        except CostLimitExceeded:
             if not cheaper:
                 raise
             answer = await self._first_of(cheaper, "none")
         if answer is None:
-            raise self._failure or ProviderError("no model may be asked", fault=ProviderFault.TRANSIENT)
+            refused_or_failed = self._refusal or self._failure
+            raise refused_or_failed or ProviderError("no model may be asked", fault=ProviderFault.TRANSIENT)
         return answer
 
     async def _first_of(self, candidates: Sequence[Candidate], without_money: str) -> Answered[R] | None:
@@ -89,14 +99,17 @@ class Descent(Generic[R]):
             following = candidates[position + 1].target.key if position + 1 < len(candidates) else "none"
             try:
                 answer = await self._from(candidate, following)
-            except CostLimitExceeded:
+            except CostLimitExceeded as short:
                 self._leave(candidate.target, without_money, FallbackReason.BUDGET)
-                raise
-            if answer is not None:
+                await self._booking.budget_alert(short)
+                raise self._refusal or short from None
+            if answer is not None or self._refusal is not None:
                 return answer
         return None
 
     def _leave(self, target: Target, to: str, reason: ProviderFault | FallbackReason) -> None:
+        if self._refusal is not None:
+            to = "none"
         self._passed_over.append(PassedOver(target=target.key, reason=reason))
         self._ladder.step(self._question, target, to, reason)
 
@@ -112,15 +125,17 @@ class Descent(Generic[R]):
                 answer = await self._try(candidate, variant)
             except ProviderError as error:
                 self._failure = error
+                if error.fault is ProviderFault.CONTENT_POLICY:
+                    self._refusal = error
             else:
                 if answer is None:
                     self._leave(target, following, FallbackReason.BREAKER_OPEN)
                 return answer
             fault = self._failure.fault
-            wording = _REWORDED.get(fault)
-            if wording is not None and variant is Variant.USUAL:
-                variant = wording[0]
-                self._ladder.step(self._question, target, wording[1], fault)
+            wording = _other_wording(fault, variant)
+            if wording is not None:
+                variant, to = wording
+                self._ladder.step(self._question, target, to, fault)
                 continue
             wait_s = _wait_before_repeating(self._failure, repeated, self._until - monotonic())
             if wait_s is not None:
@@ -129,7 +144,7 @@ class Descent(Generic[R]):
                 continue
             if fault not in _SHOPPED:
                 self._leave(target, "none", fault)
-                raise self._failure
+                raise self._refusal or self._failure
             self._leave(target, following, fault)
             return None
 
@@ -165,7 +180,7 @@ class Descent(Generic[R]):
             operation_id=operation,
             step_id=self._step_id,
             campaign_id=ladder.campaign_id,
-            timeout_s=max(0.1, min(ports.call_timeout_s, self._until - monotonic())),
+            timeout_s=max(0.1, min(_patience_s(ports.call_timeout_s, admission), self._until - monotonic())),
         )
         started = monotonic()
         try:
@@ -191,9 +206,7 @@ class Descent(Generic[R]):
             raise
         cost = await booked(usable=True)
         route = route_taken(self._decision, candidate, tuple(self._passed_over))
-        if candidate.reason is RouteReason.EXPERIMENT:
-            await self._observe(operation, cost, latency_ms)
-        ladder.answered(route, target, latency_ms)
+        await ladder.answered(route, target, operation, cost, latency_ms)
         return Answered(value, target, prompt.version, route.experiment, route.arm)
 
     async def _account_for(
@@ -228,15 +241,22 @@ class Descent(Generic[R]):
     def _note(self, error: ProviderError) -> None:
         self._failure = self._failure or error
 
-    async def _observe(self, operation: UUID, cost_micros: int, latency_ms: float) -> None:
-        await self._ladder.observe(
-            ArmObservation(
-                observation_id=str(operation),
-                experiment=self._decision.experiment,
-                arm=self._decision.arm,
-                values={Metric.COST_MICROS: cost_micros, Metric.LATENCY_MS: latency_ms},
-            )
-        )
+
+def _other_wording(fault: ProviderFault, variant: Variant) -> tuple[Variant, str] | None:
+    """What to try in place of ``variant``, and its name as a step: one other wording for each target.
+
+    A refusal has its safe rewrite, once, after another one as well.
+    """
+    if fault is ProviderFault.CONTENT_POLICY:
+        return None if variant is Variant.SAFE else _REWORDED[fault]
+    return _REWORDED.get(fault) if variant is Variant.USUAL else None
+
+
+def _patience_s(call_timeout_s: float, admission: Admission) -> float:
+    """How long a call may take; a probe less than others, but for every ``PATIENT_PROBE``-th one of all workers."""
+    if admission.probe and admission.ticket % PATIENT_PROBE:
+        return min(call_timeout_s, PROBE_TIMEOUT_S)
+    return call_timeout_s
 
 
 def _rejected(target: Target, admission: Admission) -> ProviderError:

@@ -3,18 +3,21 @@
 import asyncio
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from functools import partial
 from random import uniform
 from time import monotonic
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 from uuid import UUID
 
 from activities.ladder.booking import Booking
-from activities.ladder.breaker import CountedBreaker
-from activities.ladder.ports import Answered, LadderPorts, Question
+from activities.ladder.ports import Answered, Question
 from domain.alert import AlertKind, Severity
 from domain.errors import ProviderError, ProviderFault
 from domain.prompt import KeptAnswer
 from domain.routing import Candidate, Decision, Target, route_taken
+
+if TYPE_CHECKING:
+    from activities.ladder.ladder import Ladder
 
 R = TypeVar("R")
 
@@ -36,20 +39,20 @@ class Earlier:
     closed is passed over, as it is after a time-out: should it have been paid, that is found in the end.
     """
 
-    def __init__(self, ports: LadderPorts, booking: Booking, breaker: CountedBreaker) -> None:
-        self._ports = ports
+    def __init__(self, ladder: "Ladder", booking: Booking) -> None:
+        self._ladder = ladder
+        self._ports = ladder.ports
         self._booking = booking
-        self._breaker = breaker
+        self._breaker = ladder.breaker
 
-    async def bought(
-        self, question: Question[R], decision: Decision, step_id: UUID, until: float
-    ) -> Answered[R] | None:
+    async def bought(self, question: Question[R], decision: Decision, until: float) -> Answered[R] | None:
         """The first readable answer that was paid for; all that are listed are booked, once.
 
         ``until``: the deadline on the monotonic clock (s). Raises ``ProviderError`` (transient) when it can't be found
         out whether there is one.
         """
         until = min(until, monotonic() + PATIENCE_S)
+        step_id = self._ladder.step_id(question)
         asking: Sequence[Candidate] = (*decision.candidates, *decision.cheaper)
         while True:
             found: Answered[R] | None = None
@@ -59,10 +62,7 @@ class Earlier:
                 if kept is None:
                     silent.append(candidate)
                 for each in kept or ():
-                    answer = _read_again(question, decision, candidate, each)
-                    await self._booking.book(
-                        question.purpose, candidate.target, each.operation_id, each.usage, usable=answer is not None
-                    )
+                    answer = await self._booked(question, decision, candidate, each, first=found is None)
                     found = found or answer
             asking = [] if found else [each for each in silent if await self._breaker.closed(each.target.key)]
             if not asking:
@@ -73,6 +73,23 @@ class Earlier:
                     f"{asking[0].target.key} can't say what it was paid for before", fault=ProviderFault.TRANSIENT
                 )
             await asyncio.sleep(pause_s)
+
+    async def _booked(
+        self, question: Question[R], decision: Decision, candidate: Candidate, kept: KeptAnswer, *, first: bool
+    ) -> Answered[R] | None:
+        """The answer, if it can be read; ``first``: it is the one that serves."""
+        target, operation = candidate.target, kept.operation_id
+        book = partial(self._booking.book, question.purpose, target, operation, kept.usage)
+        try:
+            value = question.read(kept.content)
+        except ProviderError:
+            await book(usable=False)
+            return None
+        cost = await book(usable=True)
+        route = route_taken(decision, candidate)
+        if first:
+            await self._ladder.answered(route, target, operation, cost, latency_ms=None)
+        return Answered(value, target, kept.prompt_version, route.experiment, route.arm)
 
     async def _kept(self, target: Target, step_id: UUID, until: float) -> Sequence[KeptAnswer] | None:
         """``None``: it can't say now.
@@ -98,14 +115,3 @@ class Earlier:
             raise
         await self._breaker.succeeded(name, admission)
         return kept
-
-
-def _read_again(
-    question: Question[R], decision: Decision, candidate: Candidate, kept: KeptAnswer
-) -> Answered[R] | None:
-    try:
-        value = question.read(kept.content)
-    except ProviderError:
-        return None
-    route = route_taken(decision, candidate)
-    return Answered(value, candidate.target, kept.prompt_version, route.experiment, route.arm)

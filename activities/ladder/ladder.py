@@ -27,7 +27,7 @@ from activities.ladder.ports import Answered, LadderPorts, Question
 from domain.campaign import CampaignRecord, OnBudget
 from domain.cost import operation_id
 from domain.errors import CostLimitExceeded, ProviderError, ProviderFault
-from domain.experiment import ArmObservation
+from domain.experiment import ArmObservation, Metric
 from domain.progress import Tally
 from domain.prompt import Prompt, Variant
 from domain.provider import FallbackReason, FallbackStep
@@ -83,9 +83,8 @@ class Ladder:
         usual = question.prompt(Variant.USUAL)
         decision = self._decide(question, usual)
         if self._attempt > 1:
-            earlier = Earlier(self._ports, self._booking, self.breaker)
             try:
-                kept = await earlier.bought(question, decision, self.step_id(question), until)
+                kept = await Earlier(self, self._booking).bought(question, decision, until)
             except ProviderError:
                 self.step(question, decision.candidates[0].target, "none", FallbackReason.LOOK_UP)
                 raise
@@ -134,8 +133,13 @@ class Ladder:
         route = RouteTaken(intent=question.intent, target=CACHE, reason=RouteReason.CACHED, answers=answers)
         self.tally += Tally(routes=(route,), cached=answers)
 
-    def answered(self, route: RouteTaken, target: Target, latency_ms: float) -> None:
-        """Remember who answered, and why it was asked."""
+    async def answered(
+        self, route: RouteTaken, target: Target, operation: UUID, cost_micros: int, latency_ms: float | None
+    ) -> None:
+        """Remember who answered, why it was asked, and what that took of the arm that it counts for.
+
+        ``latency_ms``: ``None`` for an answer to an attempt before this one: nobody knows when it came.
+        """
         self.tally += Tally(providers=(target.provider,), routes=(route,))
         self.metrics.answered(route, latency_ms)
         activity.logger.info(
@@ -149,6 +153,16 @@ class Ladder:
                 "arm": route.arm,
             },
         )
+        if route.arm:
+            latency = {} if latency_ms is None else {Metric.LATENCY_MS: latency_ms}
+            await self.observe(
+                ArmObservation(
+                    observation_id=str(operation),
+                    experiment=route.experiment,
+                    arm=route.arm,
+                    values={Metric.COST_MICROS: cost_micros, **latency},
+                )
+            )
 
     def _decide(self, question: Question[R], usual: Prompt) -> Decision:
         decision = decide(

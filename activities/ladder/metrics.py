@@ -25,8 +25,8 @@ class LadderMetrics:
         )
         self._failures = meter.create_counter("huntaze_breaker_failures", "failed calls that count for a breaker")
 
-    def answered(self, route: RouteTaken, latency_ms: float) -> None:
-        """One answer."""
+    def answered(self, route: RouteTaken, latency_ms: float | None) -> None:
+        """One answer; ``None``: nobody knows how long it took."""
         labels = {
             "intent": str(route.intent),
             "target": route.target,
@@ -35,7 +35,8 @@ class LadderMetrics:
             "arm": route.arm,
         }
         self._answers.add(1, labels)
-        self._latency.record(round(latency_ms), {"target": route.target})
+        if latency_ms is not None:
+            self._latency.record(round(latency_ms), {"target": route.target})
         for each in route.passed_over:
             labels = {"intent": str(route.intent), "target": each.target, "reason": str(each.reason)}
             self._passed_over.add(1, labels)
@@ -46,12 +47,13 @@ class LadderMetrics:
         self._fallbacks.add(1, labels)
 
     def found(self, target: str, status: BreakerStatus) -> None:
-        """The breaker as this caller found it."""
+        """The breaker as this caller found or left it."""
         self._breaker.set(_LEVELS[status], {"target": target})
 
     def turned(self, target: str, status: BreakerStatus) -> None:
         """This caller brought the breaker into another state."""
         self._transitions.add(1, {"target": target, "to": str(status)})
+        self.found(target, status)
 
     def rejected(self, target: str) -> None:
         """The breaker did not let a call through."""

@@ -15,7 +15,7 @@ from temporalio.common import MetricMeter
 from temporalio.runtime import MetricBuffer, Runtime, TelemetryConfig
 from temporalio.testing import ActivityEnvironment
 
-from activities.ladder import Answered, Ladder, LadderPorts, Question
+from activities.ladder import Answered, Ladder, LadderPorts, Question, descent
 from activities.ladder import earlier as look_up
 from activities.ladder.reconciliation import Findings, reconcile
 from adapters.bootstrap import Ports
@@ -30,10 +30,11 @@ from domain.breaker import BreakerPolicy
 from domain.budget import BudgetScope, budgets
 from domain.campaign import CampaignRecord
 from domain.compliance import ComplianceLevel
-from domain.cost import CostHold, CostTotals, Usage
+from domain.cost import CostHold, CostTotals, Usage, dollars_from_micros
 from domain.errors import CostLimitExceeded, ProviderError, ProviderFault
+from domain.experiment import Metric, MetricTotals
 from domain.progress import Tally
-from domain.prompt import read_batch
+from domain.prompt import Variant, read_batch
 from domain.provider import (
     ContentPlan,
     FallbackReason,
@@ -44,7 +45,8 @@ from domain.provider import (
 )
 from domain.rate_limit import MessageType
 from domain.review import AutonomyOptIn
-from domain.routing import PassedOver, RouteReason, Target
+from domain.routing import Experiment, PassedOver, RouteReason, Target
+from tests.adapters.canned import canned
 from tests.domain.builders import recipients
 from tests.local import Simulator
 from tests.workflows.launcher import intent
@@ -230,6 +232,23 @@ class TestOneStory:
             ("huntaze_provider_latency", ""): counted["huntaze_provider_latency", ""],
         }
 
+    async def test_the_gauge_shows_a_breaker_as_it_was_left(self, begin: Begin, ai: Simulator, redis: Redis) -> None:
+        clock, buffer = Clock(), MetricBuffer(10_000)
+        asking = await begin(breaker=RedisBreaker(redis, BreakerPolicy(failures=1), clock_ms=clock))
+        asking.meter = Runtime(telemetry=TelemetryConfig(metrics=buffer)).metric_meter
+
+        async def shown() -> int | float:
+            await asking.ask()
+            name = "huntaze_breaker_status"
+            updates = [each for each in buffer.retrieve_updates() if each.metric.name == name]
+            return [each.value for each in updates if each.attributes["target"] == OPENAI][-1]
+
+        await ai.fault("unauthorized", dialect="openai")
+        assert await shown() == 2
+        await ai.http.delete("/_control/faults")
+        clock.now_ms += 30_001
+        assert await shown() == 0
+
 
 class TestErrorClasses:
     @pytest.mark.parametrize(
@@ -262,6 +281,27 @@ class TestErrorClasses:
         asking = await begin()
         assert (await asking.ask()).target.key == OPENAI
         assert asking.steps == []
+
+    @pytest.mark.parametrize(("retry_after_s", "answered_by", "calls"), [(0.2, OPENAI, (2, 0)), (2.5, AZURE, (1, 1))])
+    async def test_only_a_short_wait_is_waited_out(
+        self, begin: Begin, ai: Simulator, retry_after_s: float, answered_by: str, calls: tuple[int, int]
+    ) -> None:
+        await ai.fault("rate_limited", retry_after_s=retry_after_s, dialect="openai", count=1)
+        assert (await (await begin()).ask()).target.key == answered_by
+        assert (await attempts(ai, "openai"), await attempts(ai, "azure")) == calls
+
+    async def test_a_bad_request_is_neither_repeated_nor_shopped_around(
+        self, begin: Begin, settings: Settings, ai: Simulator
+    ) -> None:
+        async with canned(400, {"error": {"message": "Unknown parameter."}}) as openai:
+            nearby = settings.model_copy(update={"openai_base_url": f"{openai.url}/v1"})
+            async with open_models(nearby) as models:
+                asking = await begin(models=models)
+                with pytest.raises(ProviderError) as refused:
+                    await asking.ask()
+        assert refused.value.fault is ProviderFault.INVALID_REQUEST
+        assert asking.steps == [("gpt-4o-mini", "none", ProviderFault.INVALID_REQUEST)]
+        assert (openai.requests, await attempts(ai, "azure")) == (1, 0)
 
     async def test_a_rejected_key_is_an_alert(self, begin: Begin, ports: Ports, ai: Simulator) -> None:
         await ai.fault("unauthorized", dialect="openai")
@@ -338,6 +378,79 @@ class TestErrorClasses:
         assert asking.steps[-1][2] == FallbackReason.DEADLINE
 
 
+REWRITE = "stopped by a content filter"
+"""Only the safe wording holds it."""
+
+
+class TestRefusals:
+    """After a refusal the same provider is asked once more, in a tamer wording, and nobody else ever."""
+
+    @pytest.fixture
+    async def refusing(self, ai: Simulator) -> None:
+        await ai.fault("content_filter", dialect="openai", unless_contains=REWRITE)
+
+    async def refused(self, asking: Asking, ai: Simulator) -> list[tuple[str, str]]:
+        """The steps of a question that ends as a refusal, without a call to Azure."""
+        with pytest.raises(ProviderError) as error:
+            await asking.ask()
+        assert error.value.fault is ProviderFault.CONTENT_POLICY
+        assert await attempts(ai, "azure") == 0
+        return [(to, reason) for _, to, reason in asking.steps]
+
+    @pytest.mark.usefixtures("refusing")
+    async def test_an_outage_of_the_rewrite_is_repeated_there(self, begin: Begin, ai: Simulator) -> None:
+        await ai.fault("server_error", status=503, dialect="openai", only_contains=REWRITE)
+        steps = await self.refused(await begin(), ai)
+        assert steps == [("rewrite", ProviderFault.CONTENT_POLICY), ("none", ProviderFault.TRANSIENT)]
+        assert await attempts(ai, "openai") == 3
+
+    @pytest.mark.usefixtures("refusing")
+    async def test_a_short_outage_of_the_rewrite_is_no_harm(self, begin: Begin, ai: Simulator) -> None:
+        await ai.fault("server_error", status=503, dialect="openai", only_contains=REWRITE, count=1)
+        answer = await (await begin()).ask()
+        assert (answer.target.key, answer.prompt_version.endswith("/safe")) == (OPENAI, True)
+
+    @pytest.mark.usefixtures("refusing")
+    async def test_a_rewrite_that_times_out(self, begin: Begin, ai: Simulator) -> None:
+        await ai.fault("hang", dialect="openai", only_contains=REWRITE, hang_s=5)
+        steps = await self.refused(await begin(call_timeout_s=1), ai)
+        assert steps == [("rewrite", ProviderFault.CONTENT_POLICY), ("none", ProviderFault.TIMEOUT)]
+
+    @pytest.mark.usefixtures("refusing")
+    async def test_a_breaker_that_opens_on_the_rewrite(self, begin: Begin, ai: Simulator, redis: Redis) -> None:
+        await ai.fault("server_error", status=503, dialect="openai", only_contains=REWRITE)
+        easily = RedisBreaker(redis, BreakerPolicy(failures=1), clock_ms=Clock())
+        steps = await self.refused(await begin(breaker=easily), ai)
+        assert steps == [("rewrite", ProviderFault.CONTENT_POLICY), ("none", FallbackReason.BREAKER_OPEN)]
+
+    @pytest.mark.usefixtures("refusing")
+    async def test_a_rewrite_that_is_not_affordable(self, begin: Begin, ports: Ports, ai: Simulator) -> None:
+        prompt = (await begin()).question().prompt(Variant.USUAL)
+        tokens = ports.tokens.of_prompt(prompt, "gpt-4o-mini")
+        most = ports.prices.price(Provider.OPENAI, "gpt-4o-mini").most(tokens, prompt.max_output_tokens)
+        steps = await self.refused(await begin(max_cost=str(dollars_from_micros(most))), ai)
+        assert steps == [("rewrite", ProviderFault.CONTENT_POLICY), ("none", FallbackReason.BUDGET)]
+        assert {entry["model"] for entry in (await ai.get("usage"))["requests"]} == {"gpt-4o-mini"}
+
+    async def test_a_refusal_of_another_wording_is_rewritten_as_well(
+        self, begin: Begin, ports: Ports, ai: Simulator
+    ) -> None:
+        await ai.fault("malformed_json", dialect="openai", count=1)
+        await ai.fault("content_filter", dialect="openai", unless_contains=REWRITE)
+        asking = await begin()
+        answer = await asking.ask()
+        assert (answer.target.key, answer.prompt_version.endswith("/safe")) == (OPENAI, True)
+        assert [to for _, to, _ in asking.steps] == ["repair", "rewrite"]
+        assert await booked(ports, asking) == await billed(ports, ai)
+
+    async def test_a_rewrite_that_is_malformed_is_not_repaired(self, begin: Begin, ai: Simulator) -> None:
+        await ai.fault("content_filter", dialect="openai", count=1)
+        await ai.fault("malformed_json", dialect="openai", count=1)
+        steps = await self.refused(await begin(), ai)
+        assert steps == [("rewrite", ProviderFault.CONTENT_POLICY), ("none", ProviderFault.MALFORMED_OUTPUT)]
+        assert await attempts(ai, "openai") == 2
+
+
 class TestOutages:
     """One request a second for 60 s, on the breaker's clock."""
 
@@ -361,12 +474,47 @@ class TestOutages:
         await ai.fault("hang", dialect="azure", hang_s=5)
         asking = await begin(preferred="azure", call_timeout_s=0.2)
         waited = []
-        for second in range(30):
-            await asking.ask(asking.question(str(second)))
+        for second in range(60):
+            assert (await asking.ask(asking.question(str(second)))).target.key == OPENAI
             waited.append(asking.steps[0][2])
             asking.clock.now_ms += 1_000
-        assert waited == [ProviderFault.TIMEOUT] * 5 + [FallbackReason.BREAKER_OPEN] * 25
-        assert await attempts(ai, "azure") == 5
+        timeout, rejected = ProviderFault.TIMEOUT, FallbackReason.BREAKER_OPEN
+        # The one in the second half minute is the probe: it waits, but for less long.
+        assert waited == [timeout] * 5 + [rejected] * 29 + [timeout] + [rejected] * 25
+        assert await attempts(ai, "azure") == 6
+
+    async def opened(self, asking: Asking) -> None:
+        """After five failures of calls to Azure the breaker asks for a probe."""
+        for _ in range(5):
+            await asking.ports.breaker.failed(AZURE, await asking.ports.breaker.admit(AZURE))
+        asking.clock.now_ms += 30_001
+
+    async def test_a_probe_of_a_hanging_azure_waits_for_less_long_than_a_call_may(
+        self, begin: Begin, ai: Simulator, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(descent, "PROBE_TIMEOUT_S", 0.2)
+        await ai.fault("hang", dialect="azure", hang_s=600)
+        asking = await begin(preferred="azure", call_timeout_s=600, deadline_s=600)
+        await self.opened(asking)
+        async with asyncio.timeout(60):
+            assert (await asking.ask()).target.key == OPENAI
+        assert asking.steps == [("gpt-4o", OPENAI, ProviderFault.TIMEOUT)]
+        assert await attempts(ai, "azure") == 1
+
+    async def test_an_azure_that_is_slow_but_well_closes_its_breaker(
+        self, begin: Begin, ai: Simulator, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(descent, "PROBE_TIMEOUT_S", 0.05)
+        await ai.fault("latency", dialect="azure", latency_ms=500)
+        asking = await begin(preferred="azure")
+        await self.opened(asking)
+        answered_by = []
+        for number in range(descent.PATIENT_PROBE):
+            answered_by.append((await asking.ask(asking.question(str(number)))).target.key)
+            asking.clock.now_ms += 30_001
+        assert answered_by == [OPENAI] * (descent.PATIENT_PROBE - 1) + [AZURE]
+        (view,) = await asking.ports.breaker.views([AZURE])
+        assert view.status == "closed"
 
     async def test_recovery_is_found_by_a_single_probe_of_many_callers(self, begin: Begin, ai: Simulator) -> None:
         await ai.fault("server_error", status=503, dialect="azure")
@@ -420,10 +568,75 @@ class TestMoney:
         before = datetime.now(UTC)
         await asking.ask()
         assert await booked(ports, asking) > 10 * await billed(ports, ai)
-        assert any(
+        assert await self.told_of(unknown, ports, before)
+
+    async def test_a_limit_that_an_unknown_price_exceeds_has_an_alert_that_says_why(
+        self, begin: Begin, ports: Ports, ai: Simulator
+    ) -> None:
+        unknown = Target(provider=Provider.OPENAI, model="gpt-4o-mini", priced_as=f"never-heard-of-{uuid4()}")
+        routes = dict.fromkeys(IntentType, (unknown,))
+        policy = ports.routing.model_copy(update={"routes": routes, "cheaper": ()})
+        asking = await begin(routing=policy, max_cost="0.000500")
+        before = datetime.now(UTC)
+        with pytest.raises(CostLimitExceeded):
+            await asking.ask()
+        assert (await ai.get("usage"))["requests"] == []
+        assert await self.told_of(unknown, ports, before)
+
+    async def told_of(self, unknown: Target, ports: Ports, before: datetime) -> bool:
+        return any(
             alert.kind is AlertKind.UNKNOWN_PRICE and unknown.price_name in alert.detail
             for alert in await ports.alerts.since(before)
         )
+
+
+class TestExperiments:
+    """An arm is charged with its own answers, whenever they arrive."""
+
+    @pytest.fixture
+    def experiment(self, ports: Ports) -> Experiment:
+        arm = Target(provider=Provider.OPENAI, model="gpt-4o-mini", weight=1)
+        other = Target(provider=Provider.AZURE, model="gpt-4o")
+        name, asked_for = f"arms-{uuid4()}", IntentType.MESSAGE_GENERATION
+        return Experiment(name=name, intent=asked_for, arms={"present": arm, "candidate": other})
+
+    async def observed(self, ports: Ports, experiment: Experiment) -> dict[Metric, MetricTotals]:
+        """Of the arm that has all the traffic."""
+        (totals,) = await ports.experiments.results(experiment.name)
+        assert totals.arm == "present"
+        return totals.metrics
+
+    async def test_an_answer_adds_its_cost_and_latency_to_its_arm(
+        self, begin: Begin, ports: Ports, experiment: Experiment
+    ) -> None:
+        asking = await begin(routing=ports.routing.model_copy(update={"experiments": (experiment,)}))
+        answer = await asking.ask()
+        assert (answer.experiment, answer.arm) == (experiment.name, "present")
+        observed = await self.observed(ports, experiment)
+        assert observed[Metric.COST_MICROS].mean == await booked(ports, asking)
+        assert observed[Metric.LATENCY_MS].count == 1
+
+    async def test_one_of_somebody_else_adds_nothing(
+        self, begin: Begin, ports: Ports, ai: Simulator, experiment: Experiment
+    ) -> None:
+        await ai.fault("server_error", status=503, dialect="openai")
+        asking = await begin(routing=ports.routing.model_copy(update={"experiments": (experiment,)}))
+        assert (await asking.ask()).arm == ""
+        assert await ports.experiments.results(experiment.name) == []
+
+    async def test_one_that_a_later_attempt_finds_adds_its_cost_once(
+        self, begin: Begin, ports: Ports, ai: Simulator, experiment: Experiment
+    ) -> None:
+        asking = await begin(routing=ports.routing.model_copy(update={"experiments": (experiment,)}), call_timeout_s=1)
+        await ai.fault("hang", dialect="openai", bill=True, count=1, hang_s=5)
+        await ai.fault("server_error", status=503, dialect="azure")
+        with pytest.raises(ProviderError):
+            await asking.ask(run="r1")
+        for attempt in (2, 3):
+            assert (await asking.ask(attempt=attempt, run="r1")).arm == "present"
+        observed = await self.observed(ports, experiment)
+        assert (observed[Metric.COST_MICROS].count, set(observed)) == (1, {Metric.COST_MICROS})
+        assert observed[Metric.COST_MICROS].mean == await booked(ports, asking)
 
 
 class TestNothingIsBoughtTwice:
@@ -439,8 +652,14 @@ class TestNothingIsBoughtTwice:
         first.cancel()
         with pytest.raises(asyncio.CancelledError):
             await first
+        buffer = MetricBuffer(10_000)
+        asking.meter = Runtime(telemetry=TelemetryConfig(metrics=buffer)).metric_meter
         answer = await asking.ask(attempt=2, run="r1")
         assert answer.target.key == OPENAI
+        (route,) = asking.tally.routes
+        assert (route.target, route.reason, asking.tally.providers) == (OPENAI, RouteReason.POLICY, (Provider.OPENAI,))
+        counted = [each.metric.name for each in buffer.retrieve_updates() if "provider" in each.metric.name]
+        assert counted == ["huntaze_provider_answers"]
         assert len((await ai.get("usage"))["requests"]) == 1
         assert await booked(ports, asking) == await billed(ports, ai) > 0
 

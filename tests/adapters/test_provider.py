@@ -1,7 +1,10 @@
 """Both AI providers through the real SDK: answers with their bill, and every failure by its right name."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from email.utils import format_datetime
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -16,6 +19,7 @@ from domain.errors import ProviderError, ProviderFault
 from domain.prompt import Completion, Prompt, ProviderCall, Variant, read_batch, read_plan
 from domain.provider import ContentPlan, Provider, RecipientProfile, WritingTask
 from domain.rate_limit import MessageType
+from tests.adapters.canned import canned
 from tests.domain.builders import recipients
 from tests.local import Simulator
 
@@ -84,6 +88,30 @@ async def refusal(call: Awaitable[Any]) -> ProviderError:
     with pytest.raises(ProviderError) as refused:
         await call
     return refused.value
+
+
+async def told_to_wait(settings: Settings, headers: Mapping[str, str]) -> float | None:
+    """What is made of a 429 with these headers."""
+    async with canned(429, {"error": {"message": "Too many requests."}}, headers) as server, AsyncExitStack() as stack:
+        nearby = settings.model_copy(update={"openai_base_url": f"{server.url}/v1"})
+        models = await stack.enter_async_context(open_models(nearby))
+        error = await refusal(plan(models[KEYS[Provider.OPENAI]]))
+    assert error.fault is F.THROTTLED
+    return error.retry_after_s
+
+
+@pytest.mark.parametrize("status", [302, 307, 308])
+async def test_a_provider_that_moved_is_for_an_administrator_and_is_not_followed(
+    settings: Settings, status: int
+) -> None:
+    async with canned(200, {}) as elsewhere, AsyncExitStack() as stack:
+        moved = {"Location": f"{elsewhere.url}/v1/chat/completions"}
+        server = await stack.enter_async_context(canned(status, {}, moved))
+        nearby = settings.model_copy(update={"openai_base_url": f"{server.url}/v1"})
+        models = await stack.enter_async_context(open_models(nearby))
+        error = await refusal(plan(models[KEYS[Provider.OPENAI]]))
+        assert (error.fault, error.billing_unknown) == (F.AUTH, False)
+        assert (server.requests, elsewhere.requests) == (1, 0)
 
 
 class TestPlan:
@@ -182,6 +210,30 @@ class TestFaults:
     async def test_when_to_come_back_is_kept(self, model: OpenAIModel, ai: Simulator, seconds: float) -> None:
         await ai.fault("rate_limited", retry_after_s=seconds, count=1)
         assert (await refusal(plan(model))).retry_after_s == seconds
+
+    @pytest.mark.parametrize(
+        ("headers", "seconds"),
+        [
+            ({"retry-after-ms": "1500", "Retry-After": "2"}, 1.5),
+            ({"retry-after-ms": "soon", "Retry-After": "2"}, 2),
+            ({"Retry-After": "Sun, 06 Nov 1994 08:49:37 GMT"}, 0),
+            ({"Retry-After": "Sun, 06 Nov 1994 08:49:37 -0000"}, 0),
+            ({"Retry-After": "-3"}, 0),
+            ({"Retry-After": "86400"}, 3600),
+            ({"Retry-After": "Fri, 31 Dec 9999 23:59:59 GMT"}, 3600),
+            ({"Retry-After": "tomorrow"}, None),
+        ],
+    )
+    async def test_when_to_come_back_is_told_in_several_ways(
+        self, settings: Settings, headers: dict[str, str], seconds: float | None
+    ) -> None:
+        assert await told_to_wait(settings, headers) == seconds
+
+    async def test_a_date_to_come_back_at_is_that_far_away(self, settings: Settings) -> None:
+        at = datetime.now(UTC) + timedelta(minutes=50)
+        wait_s = await told_to_wait(settings, {"Retry-After": format_datetime(at, usegmt=True)})
+        assert wait_s is not None
+        assert 0 < wait_s <= timedelta(minutes=50).total_seconds()
 
     async def test_no_answer_in_time_is_a_time_out(self, settings: Settings, ai: Simulator, provider: Provider) -> None:
         await ai.fault("hang")
