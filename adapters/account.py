@@ -1,13 +1,16 @@
 """What operators set for accounts, and the last look before a send, in DynamoDB.
 
-An item keeps what is in force; one more for each revision keeps who made the change, when and why.
+An item keeps what is in force; one more for each revision keeps who made the change, when and why. The audit entry of
+a change is in the same transaction.
 """
 
 from collections.abc import Sequence
 from typing import Literal, TypeVar
 
+from adapters.audit import audit_items
 from adapters.campaign import record_key
 from adapters.dynamodb import Dynamo, Item, from_item, to_item, value
+from domain.audit import AuditEntry
 from domain.campaign import CampaignStanding
 from domain.delivery import AccountControl
 from domain.ports import GateState
@@ -30,15 +33,15 @@ class DynamoAccounts:
         item = await self._dynamo.get("accounts", _key(account_id, "control"))
         return _or_default(AccountControl, account_id, item)
 
-    async def put_control(self, control: AccountControl) -> bool:
-        return await self._put("control", control)
+    async def put_control(self, control: AccountControl, entry: AuditEntry | None = None) -> bool:
+        return await self._put("control", control, entry)
 
     async def limits(self, account_id: str) -> AccountLimits:
         item = await self._dynamo.get("accounts", _key(account_id, "limits"))
         return _or_default(AccountLimits, account_id, item)
 
-    async def put_limits(self, limits: AccountLimits) -> bool:
-        return await self._put("limits", limits)
+    async def put_limits(self, limits: AccountLimits, entry: AuditEntry | None = None) -> bool:
+        return await self._put("limits", limits, entry)
 
     async def limits_history(self, account_id: str, *, limit: int) -> Sequence[AccountLimits]:
         found: list[AccountLimits] = []
@@ -74,7 +77,7 @@ class DynamoAccounts:
             campaigns={record.campaign_id: record for record in records},
         )
 
-    async def _put(self, kind: _Kind, setting: AccountControl | AccountLimits) -> bool:
+    async def _put(self, kind: _Kind, setting: AccountControl | AccountLimits, entry: AuditEntry | None) -> bool:
         in_force = {
             "Put": {
                 "TableName": self._table,
@@ -83,7 +86,8 @@ class DynamoAccounts:
             }
         }
         history = {"Put": {"TableName": self._table, "Item": to_item(setting, item=f"{kind}#{setting.revision:010d}")}}
-        return bool(await self._dynamo.transact_each({kind: [in_force, history]}))
+        audited = () if entry is None else audit_items(self._dynamo, entry)
+        return bool(await self._dynamo.transact_each({kind: [in_force, history, *audited]}))
 
 
 def _follows(revision: int) -> Item:

@@ -1,12 +1,15 @@
-"""Changing what operators say about an account: pause, drain, resume."""
+"""Changing what is set for an account, each change with its audit entry: pause, drain, resume, and its limits."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
+from typing import TypeVar
 
 from adapters.bootstrap import Ports
 from domain.access import Principal
+from domain.account_audit import control_entry, limits_entry
 from domain.delivery import AccountControl, AccountState
 from domain.errors import Conflict, Forbidden
+from domain.rate_limit import AccountLimits
 
 ATTEMPTS = 5
 """How often a change is tried again when somebody else was faster."""
@@ -14,6 +17,9 @@ ATTEMPTS = 5
 _SET_BY_PERSONS = frozenset({AccountState.PAUSED, AccountState.DRAINING})
 
 Change = Callable[[AccountControl], AccountControl | None]
+LimitsChange = Callable[[AccountLimits], AccountLimits | None]
+
+_Setting = TypeVar("_Setting", AccountControl, AccountLimits)
 
 
 async def change_control(account_id: str, change: Change, ports: Ports) -> AccountControl:
@@ -21,14 +27,20 @@ async def change_control(account_id: str, change: Change, ports: Ports) -> Accou
 
     Raises ``Conflict`` when others keep changing it meanwhile.
     """
-    for _ in range(ATTEMPTS):
-        present = await ports.accounts.control(account_id)
-        changed = change(present)
-        if changed is None:
-            return present
-        if await ports.accounts.put_control(changed):
-            return changed
-    raise Conflict("Others change the state of this account at this moment; look at it and try again.")
+
+    async def write(present: AccountControl, changed: AccountControl) -> bool:
+        return await ports.accounts.put_control(changed, control_entry(present, changed))
+
+    return await _change("state", lambda: ports.accounts.control(account_id), change, write)
+
+
+async def change_limits(account_id: str, change: LimitsChange, ports: Ports) -> AccountLimits:
+    """Likewise for what is set of the account's limits."""
+
+    async def write(present: AccountLimits, changed: AccountLimits) -> bool:
+        return await ports.accounts.put_limits(changed, limits_entry(present, changed))
+
+    return await _change("limits", lambda: ports.accounts.limits(account_id), change, write)
 
 
 def set_by(caller: Principal, state: AccountState, reason: str) -> Change:
@@ -61,3 +73,19 @@ def set_by(caller: Principal, state: AccountState, reason: str) -> Change:
         )
 
     return change
+
+
+async def _change(
+    what: str,
+    read: Callable[[], Awaitable[_Setting]],
+    change: Callable[[_Setting], _Setting | None],
+    write: Callable[[_Setting, _Setting], Awaitable[bool]],
+) -> _Setting:
+    for _ in range(ATTEMPTS):
+        present = await read()
+        changed = change(present)
+        if changed is None:
+            return present
+        if await write(present, changed):
+            return changed
+    raise Conflict(f"Others change the {what} of this account at this moment; look at it and try again.")

@@ -87,7 +87,19 @@ DEAD_LETTER_DISCARD: dict[str, Any] = {"reason": "The fan has left."}
 WEBHOOK: dict[str, Any] = {
     "event": "accounts.session_expired",
     "account_id": "acct_luna",
-    "payload": {"createdAt": "2026-11-22T07:30:00Z"},
+    "payload": {
+        "state": "authenticated",
+        "progress": "started",
+        "latestAuthAttempt": {
+            "started_at": "2026-11-22T07:30:00.000000Z",
+            "completed_at": None,
+            "success": False,
+            "error_message": None,
+            "needs_otp": False,
+            "needs_face_otp": False,
+            "otp_phone_ending": None,
+        },
+    },
 }
 
 ERROR_FIELDS: dict[int, list[dict[str, str]]] = {

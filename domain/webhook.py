@@ -2,6 +2,10 @@
 
 Events may come twice, late and in any order. The one who consumes them tells repetitions apart by the body;
 here the time that an event carries decides: what is older than the last word about the session changes nothing.
+
+Events about an account carry no time of their own, only those of its latest sign-in, and the gateway tells of an
+expired session once a sign-in of its own has failed (docs.onlyfansapi.com/webhooks/available-events). So that
+sign-in dates them.
 """
 
 from datetime import UTC, datetime
@@ -12,13 +16,17 @@ from pydantic import Field
 from domain.alert import Alert, AlertKind, Severity
 from domain.delivery import AccountControl, AccountState
 from domain.model import AccountId, Model
+from domain.rate_limit import AccountLimits
 
+CONNECTED = "accounts.connected"
 SESSION_EXPIRED = "accounts.session_expired"
 RECONNECTED = "accounts.reconnected"
 CHANGED_BY = "webhook"
-"""Who changed an account's state, as its control and its history say."""
+"""Who changed an account's state or limits, as these and their history say."""
 
 _TIMES = ("createdAt", "created_at", "timestamp")
+_SIGN_IN = "latestAuthAttempt"
+_SIGN_IN_TIMES = ("completed_at", "started_at")
 _MILLISECONDS_FROM = 100_000_000_000
 """An epoch as large as this is in ms: in seconds it would be the year 5138."""
 
@@ -41,10 +49,28 @@ class SessionChange(Model):
 
 def happened_at(event: WebhookEvent, received: datetime) -> datetime:
     """When the event happened by its own word, never later than ``received``; without a word, when it came."""
-    for name in _TIMES:
-        if (moment := _moment(event.payload.get(name))) is not None:
-            return min(moment, received)
-    return received
+    sign_in = event.payload.get(_SIGN_IN)
+    said = [
+        *(event.payload.get(name) for name in _TIMES),
+        *(sign_in.get(name) for name in _SIGN_IN_TIMES if isinstance(sign_in, dict)),
+    ]
+    moments = (moment for each in said if (moment := _moment(each)) is not None)
+    return min(next(moments, received), received)
+
+
+def connection(limits: AccountLimits, event: WebhookEvent, received: datetime) -> AccountLimits | None:
+    """The limits of an account after ``event``: it is as old as its connection. ``None``: the event is about something
+    else, or it is known already since when the account exists."""
+    if event.event != CONNECTED or limits.connected_at is not None:
+        return None
+    changes: dict[str, object] = {
+        "connected_at": happened_at(event, received),
+        "revision": limits.revision + 1,
+        "changed_by": CHANGED_BY,
+        "changed_at": received,
+        "reason": "the account was connected at the gateway",
+    }
+    return limits.model_copy(update=changes)
 
 
 def session_change(
@@ -58,9 +84,9 @@ def session_change(
     if event.event not in {SESSION_EXPIRED, RECONNECTED}:
         return None
     moment = happened_at(event, received)
-    if control.session_changed_at is not None and moment < control.session_changed_at:
-        return None
     expired = event.event == SESSION_EXPIRED
+    if control.session_changed_at is not None and _is_old(control, control.session_changed_at, moment, expired):
+        return None
     changes: dict[str, object] = {"session_changed_at": moment, "revision": control.revision + 1}
     if control.state is (AccountState.ACTIVE if expired else AccountState.SESSION_EXPIRED):
         changes |= {
@@ -78,6 +104,13 @@ def session_change(
         detail="connect the account again at the gateway" if expired else "the account is connected again",
     )
     return SessionChange(control=control.model_copy(update=changes), alert=alert, wake=not expired)
+
+
+def _is_old(control: AccountControl, last: datetime, moment: datetime, expired: bool) -> bool:
+    """Whether the ``last`` word about the session is a later one than that of ``moment``."""
+    # A sign-in that failed may work in the end, so of two words about one sign-in the reconnection is the later one.
+    reconnected = expired and control.state is AccountState.ACTIVE
+    return moment < last or (moment == last and reconnected)
 
 
 def _moment(value: object) -> datetime | None:

@@ -13,6 +13,7 @@ from api.openapi import body as documented
 from api.openapi import problems
 from api.quota import RateLimitView, quota, rate_limit_view
 from api.revision import IfMatch, etag, replace
+from domain.account_audit import limits_entry
 from domain.model import Model, RecipientId, Request
 from domain.rate_limit import AccountLimits, AccountLimitsRequest, MessageType
 
@@ -85,7 +86,7 @@ async def change(
             changed_by=caller.user_id,
             changed_at=datetime.now(UTC),
         )
-        return changed if await ports.accounts.put_limits(changed) else None
+        return changed if await ports.accounts.put_limits(changed, limits_entry(present, changed)) else None
 
     changed = await replace("limits", if_match, lambda: ports.accounts.limits(account_id), write)
     await queues.wake(account_id)

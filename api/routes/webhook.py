@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from adapters.bootstrap import Ports
 from adapters.webhook import REMEMBERED_FOR
-from api.account import change_control
+from api.account import change_control, change_limits
 from api.dependencies import PortsNow, QueuesNow, SettingsNow
 from api.examples import WEBHOOK
 from api.openapi import body as documented
@@ -21,7 +21,7 @@ from domain.delivery import AccountControl
 from domain.errors import InvalidRequest
 from domain.model import Model
 from domain.ports import SendQueues
-from domain.webhook import SessionChange, WebhookEvent, happened_at, session_change
+from domain.webhook import CONNECTED, SessionChange, WebhookEvent, connection, happened_at, session_change
 
 router = APIRouter(prefix="/api/v2/webhooks", tags=["webhooks"])
 _log = structlog.get_logger()
@@ -46,7 +46,8 @@ async def receive(
     settings: SettingsNow,
     signature: Annotated[str | None, Header(description="hex HMAC-SHA256 of the raw body")] = None,
 ) -> Received:
-    """An expired session stops the account's queue and raises an alert; a reconnection lets it go on."""
+    """An expired session stops the account's queue and raises an alert; a reconnection lets it go on. A connection
+    says since when the account exists, which its limits depend on."""
     body = await request.body()
     _require_signed(body, signature, settings.webhook_secret.get_secret_value())
     event = _event(body)
@@ -72,6 +73,8 @@ async def _act(event: WebhookEvent, digest: str, now: datetime, ports: Ports, qu
         asked = session_change(control, event, now, digest)
         return None if asked is None else asked.control
 
+    if event.event == CONNECTED:
+        await change_limits(event.account_id, lambda limits: connection(limits, event, now), ports)
     await change_control(event.account_id, changed, ports)
     if asked is None:
         return

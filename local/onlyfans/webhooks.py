@@ -4,6 +4,7 @@ import hashlib
 import hmac
 import json
 import random
+from datetime import UTC, datetime
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -31,6 +32,7 @@ class WebhookEvent(BaseModel):
 class Emission(BaseModel):
     """Events to send: one (`event`, `account_id`, `payload`) or several (`events`).
 
+    An event about an account (`accounts.…`) that comes without a payload gets that of a sign-in at this moment.
     Every event is sent `1 + duplicates` times; `shuffle` sends them in an order that `seed` decides.
     """
 
@@ -49,10 +51,30 @@ class Emission(BaseModel):
         events = list(self.events)
         if self.event is not None and self.account_id is not None:
             events.insert(0, WebhookEvent(event=self.event, account_id=self.account_id, payload=self.payload))
-        deliveries = [event for event in events for _ in range(1 + self.duplicates)]
+        deliveries = [event for event in map(_complete, events) for _ in range(1 + self.duplicates)]
         if self.shuffle:
             random.Random(self.seed).shuffle(deliveries)
         return deliveries
+
+
+def account_payload(started_at: datetime, completed_at: datetime | None = None) -> dict[str, Any]:
+    """What the gateway says with every `accounts.…` event: no time but those of the account's latest sign-in.
+
+    As published at docs.onlyfansapi.com/webhooks/available-events, whose examples all are of a sign-in that goes on.
+    """
+    return {
+        "state": "authenticated",
+        "progress": "started" if completed_at is None else "completed",
+        "latestAuthAttempt": {
+            "started_at": _written(started_at),
+            "completed_at": None if completed_at is None else _written(completed_at),
+            "success": completed_at is not None,
+            "error_message": None,
+            "needs_otp": False,
+            "needs_face_otp": False,
+            "otp_phone_ending": None,
+        },
+    }
 
 
 def signature(secret: str, body: bytes) -> str:
@@ -76,3 +98,14 @@ async def emit(target: WebhookTarget, emission: Emission) -> list[dict[str, Any]
                 status, error = None, repr(failure)
             outcomes.append({"event": delivery.event, "status": status, "error": error})
     return outcomes
+
+
+def _complete(event: WebhookEvent) -> WebhookEvent:
+    if event.payload or not event.event.startswith("accounts."):
+        return event
+    return event.model_copy(update={"payload": account_payload(datetime.now(UTC))})
+
+
+def _written(moment: datetime) -> str:
+    """As the gateway writes times: `2025-05-13T20:26:56.000000Z`."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")

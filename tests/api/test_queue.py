@@ -1,7 +1,7 @@
 """An account's queue: shown truly, paused at once, drained, and its dead letters sent again or let be."""
 
 import asyncio
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from adapters.bootstrap import Ports
-from domain.delivery import Attempt, Message, MessageStatus, Outcome
+from domain.delivery import Attempt, Message, MessageOrigin, MessageStatus, Outcome
 from domain.rate_limit import MessageType, Slot
 from tests.api.identity import bearer
 from tests.api.test_message import MESSAGES, body, hold, sent_when
@@ -147,6 +147,27 @@ class TestDeadLetters:
         [left] = (await api.get(f"{queue_of(account)}/dead-letters", headers=caller)).json()["messages"]
         assert left["messageId"] == retried
         assert (await api.get(url, headers=caller)).status_code == 404
+
+    async def test_whoever_asks_for_a_retry_approves_it_then(
+        self, api: httpx.AsyncClient, caller: Headers, owner: str, account: str, ports: Ports
+    ) -> None:
+        asked_at = datetime.now(UTC)
+        origin = MessageOrigin(
+            provider="openai",
+            model="gpt-4o-mini",
+            prompt_version="write.v2",
+            approved_by="ana",
+            approved_at=asked_at - timedelta(days=1),
+        )
+        letter = await unknown_outcome(ports, account, text="Hello Maya, spring is here.", origin=origin)
+        url = f"{queue_of(account)}/dead-letters/{letter.message_id}/retry"
+        retried = (await api.post(url, json={"force": True}, headers=caller)).json()["messageId"]
+        (again,) = (await ports.messages.get_many(retried, [UUID(retried)])).values()
+        assert again.origin is not None
+        assert (again.origin.model, again.origin.prompt_version) == ("gpt-4o-mini", "write.v2")
+        assert again.origin.approved_by == owner
+        assert again.origin.approved_at is not None
+        assert again.origin.approved_at >= asked_at
 
     @pytest.mark.parametrize(
         ("text", "rule"),

@@ -10,15 +10,27 @@ from hypothesis import strategies as st
 
 from domain.alert import AlertKind
 from domain.delivery import AccountControl, AccountState
-from domain.webhook import RECONNECTED, SESSION_EXPIRED, WebhookEvent, happened_at, session_change
+from domain.rate_limit import AccountLimits, AccountTier, tier_of
+from domain.webhook import (
+    CONNECTED,
+    RECONNECTED,
+    SESSION_EXPIRED,
+    WebhookEvent,
+    connection,
+    happened_at,
+    session_change,
+)
+from local.onlyfans.webhooks import account_payload
 
 NOW = datetime(2026, 11, 22, 5, 0, tzinfo=UTC)
 S = AccountState
 
 
 def event(name: str, at: datetime | None = None, **payload: Any) -> WebhookEvent:
-    times = {} if at is None else {"createdAt": at.isoformat()}
-    return WebhookEvent(event=name, account_id="acct_luna", payload={**times, **payload})
+    """An event about an account as the gateway's docs show it; ``at``: its sign-in began then."""
+    return WebhookEvent(
+        event=name, account_id="acct_luna", payload={**({} if at is None else account_payload(at)), **payload}
+    )
 
 
 def control(state: AccountState = S.ACTIVE, **changes: Any) -> AccountControl:
@@ -54,6 +66,16 @@ class TestHappenedAt:
     )
     def test_what_is_no_time_happened_when_it_came(self, written: object) -> None:
         assert happened_at(event("x", createdAt=written), NOW) == NOW
+
+    def test_an_event_about_an_account_is_as_old_as_its_sign_in(self) -> None:
+        begun, completed = NOW - timedelta(minutes=9), NOW - timedelta(minutes=8)
+        assert happened_at(event(SESSION_EXPIRED, begun), NOW) == begun
+        done = WebhookEvent(event=RECONNECTED, account_id="acct_luna", payload=account_payload(begun, completed))
+        assert happened_at(done, NOW) == completed
+
+    @pytest.mark.parametrize("sign_in", [None, "2026-11-22T04:00:00Z", [], {}, {"completed_at": None}, 7])
+    def test_a_sign_in_without_a_time_dates_nothing(self, sign_in: object) -> None:
+        assert happened_at(event("x", latestAuthAttempt=sign_in), NOW) == NOW
 
     def test_nothing_happens_in_the_future(self) -> None:
         assert happened_at(event("x", NOW + timedelta(days=400)), NOW) == NOW
@@ -93,11 +115,51 @@ class TestSessionChange:
             for minutes, name in ((30, SESSION_EXPIRED), (20, RECONNECTED), (10, SESSION_EXPIRED), (5, RECONNECTED))
         ]
         for size in range(1, len(story) + 1):
-            wanted = after(control(), *story[:size]).state
+            wanted = S.SESSION_EXPIRED if story[size - 1].event == SESSION_EXPIRED else S.ACTIVE
             for order in permutations(story[:size]):
                 assert after(control(), *order).state is wanted
                 assert after(control(), *order, *order).state is wanted
 
+    def test_of_one_sign_in_that_failed_and_then_worked_the_reconnection_counts(self) -> None:
+        story = (event(SESSION_EXPIRED, NOW), event(RECONNECTED, NOW))
+        for order in permutations(story * 2):
+            assert after(control(), *order).state is S.ACTIVE
+
+    def test_an_expiry_whose_alert_failed_is_acted_on_again(self) -> None:
+        expired = event(SESSION_EXPIRED, NOW)
+        again = session_change(after(control(), expired), expired, NOW, "digest")
+        assert again is not None
+        assert (again.control.state, again.alert.kind) == (S.SESSION_EXPIRED, AlertKind.SESSION_EXPIRED)
+
     def test_an_old_event_raises_no_alert(self) -> None:
         known = control(session_changed_at=NOW)
         assert session_change(known, event(SESSION_EXPIRED, NOW - timedelta(seconds=1)), NOW, "digest") is None
+
+
+class TestConnection:
+    def test_an_account_is_as_old_as_its_connection(self) -> None:
+        connected_at = NOW - timedelta(days=3)
+        limits = connection(AccountLimits(account_id="acct_luna", revision=2), event(CONNECTED, connected_at), NOW)
+        assert limits is not None
+        assert (limits.connected_at, limits.revision, limits.changed_by, limits.changed_at) == (
+            connected_at,
+            3,
+            "webhook",
+            NOW,
+        )
+        assert tier_of(limits, NOW) is AccountTier.NEW
+        assert tier_of(limits, connected_at + timedelta(days=30)) is AccountTier.ESTABLISHED
+
+    def test_what_is_set_besides_stays(self) -> None:
+        staffs = AccountLimits(account_id="acct_luna", tier=AccountTier.POWER, pacing_ms=7, revision=1)
+        limits = connection(staffs, event(CONNECTED, NOW), NOW)
+        assert limits is not None
+        assert (limits.tier, limits.pacing_ms, limits.connected_at) == (AccountTier.POWER, 7, NOW)
+
+    def test_what_is_known_already_stays(self) -> None:
+        known = AccountLimits(account_id="acct_luna", connected_at=NOW - timedelta(days=400), revision=1)
+        assert connection(known, event(CONNECTED, NOW), NOW) is None
+
+    @pytest.mark.parametrize("name", [RECONNECTED, SESSION_EXPIRED, "messages.received"])
+    def test_other_events_change_nothing(self, name: str) -> None:
+        assert connection(AccountLimits(account_id="acct_luna"), event(name, NOW), NOW) is None
