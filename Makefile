@@ -30,8 +30,8 @@ up: $(STAMP) ## start the embedded stack and keep it running
 	@$(BIN)/huntaze up
 
 .PHONY: test
-test: $(STAMP) ## run the tests, in two processes
-	@$(BIN)/python -m pytest -n 2 --dist loadfile
+test: $(STAMP) ## run the tests, in three processes
+	@$(BIN)/python -m pytest -n 3 --dist loadfile
 
 .PHONY: chaos
 chaos: $(STAMP) ## run a campaign while servers are killed, and check its promises (about 10 minutes)

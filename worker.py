@@ -90,7 +90,7 @@ def activities(ports: Ports, client: Client, settings: Settings) -> dict[str, Se
     )
     delivery = DeliveryActivities(sending)
     alternative = AlternativeActivities(ports.campaigns, sending)
-    recall = RecallActivities(ports.campaigns, ports.messages, ports.gateway)
+    recall = RecallActivities(ports.campaigns, sending)
     rollout = RolloutActivities(ports.flag_store, ports.observations, ports.audit, ports.alerts, ports.campaigns)
     return {
         ORCHESTRATION: (

@@ -21,7 +21,18 @@ from temporalio import activity
 
 from activities.delivery import DeliveryActivities, DeliveryPorts, is_open, look_for
 from activities.failure import heartbeating, translated
-from activities.mass_message import LEFT_OUT, NOBODY, Call, Fan, OneCall, Reach, ended, finish, reachable
+from activities.mass_message import (
+    ARRIVES_WITHIN_MS,
+    LEFT_OUT,
+    NOBODY,
+    Call,
+    Fan,
+    OneCall,
+    Reach,
+    ended,
+    finish,
+    reachable,
+)
 from domain import rate_limit
 from domain.alternative import AlternativeAction
 from domain.campaign import CampaignRecord, CampaignStatus, mass_message_key
@@ -36,9 +47,6 @@ CLOSED_WAIT_MS = 600_000
 """How long to wait for an account that a person paused, or for a limit of 0, before looking again."""
 
 LIMITER_AWAY_WAIT_MS = 5_000
-
-ARRIVES_WITHIN_MS = 60_000
-"""How long the platform may take to bring a mass message into the chats: before, a chat without it proves nothing."""
 
 CAMPAIGN_CANCELLED = "campaign_cancelled"
 """Why everybody is cancelled; a message that was cancelled for another reason was cancelled alone."""
@@ -172,6 +180,7 @@ class AlternativeActivities:
 
     async def _look_for(self, first: Message) -> AlternativeTaken | None:
         """A call that may have arrived and can't be repeated now: once it certainly did not, others can be left out."""
+        # Before, a chat without it proves nothing.
         within_ms = max(self._ports.lease_ms, ARRIVES_WITHIN_MS)
         report = await look_for(self._ports, first, within_ms)
         return None if report is None else _waiting(report, call_is_open=True)

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import TypeVar
 
 from activities.ladder import Answered, Ladder, Question
 from domain.campaign import CampaignRecord
@@ -15,13 +16,15 @@ from domain.experiment import ArmObservation, Metric
 from domain.moderation import moderated
 from domain.ports import Moderator, Prompts, SimilarityLog
 from domain.prompt import read_judgement
-from domain.provider import IntentType, ModerationAnswer, RecipientProfile
+from domain.provider import Author, ContentPlan, IntentType, ModerationAnswer, RecipientProfile
 from domain.quality import combined, quality_score
 from domain.review import AWAITING_REVIEW, MANUAL_REVIEW, needs_review
 from domain.routing import CACHE
 from domain.similarity import fingerprint
 
 GENERAL_TEXT = "general_text"
+
+R = TypeVar("R")
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,27 +75,24 @@ class Inspection:
         }
         alike, flags, judgements = await asyncio.gather(
             self._similarity.compare(record.campaign_id, prints),
-            self.moderation(said),
+            self._moderator.opinions(said),
             asyncio.gather(*(self._judgement(record, text, ladder) for text in said)),
         )
         found = []
         for each, each_id, text, flag, judged in zip(texts, ids, said, flags, judgements, strict=True):
-            report = check(text, region=each.recipient.region, alike=alike.get(str(each_id), 0))
+            report = self._reported(check(text, region=each.recipient.region, alike=alike.get(str(each_id), 0)), flag)
             quality = combined(quality_score(text, each.recipient.name), judged)
-            found.append(
-                _message(place, each, text, moderated(report, flag) if self._moderator.asks else report, quality)
-            )
+            found.append(_message(place, each, text, report, quality))
         await self._observe(found, ladder)
         return found
 
-    @property
-    def asks_moderation(self) -> bool:
-        """Whether the provider's moderation is asked at all."""
-        return self._moderator.asks
+    async def single(self, text: str, *, region: str = "") -> tuple[ComplianceReport, ModerationAnswer | None]:
+        """The report about a text by itself, and what of it is the provider's opinion; ``None`` where there is none."""
+        (opinion,) = await self._moderator.opinions([text])
+        return self._reported(check(text, region=region), opinion), opinion
 
-    async def moderation(self, texts: Sequence[str]) -> Sequence[ModerationAnswer | None]:
-        """The provider's opinion of each text; ``None`` where there is none."""
-        return await self._moderator.opinions(texts)
+    def _reported(self, report: ComplianceReport, opinion: ModerationAnswer | None) -> ComplianceReport:
+        return moderated(report, opinion) if self._moderator.asks else report
 
     async def _judgement(self, record: CampaignRecord, text: str, ladder: Ladder) -> float | None:
         if not self._judged:
@@ -121,21 +121,31 @@ class Inspection:
             )
 
 
+def author(answer: Answered[R]) -> Author:
+    """Who gave an answer."""
+    target = answer.target
+    return Author(provider=target.provider, model=target.price_name, prompt_version=answer.prompt_version)
+
+
+def written_origin(answer: Answered[R]) -> MessageOrigin:
+    """That of a text that was written for its recipient."""
+    return MessageOrigin(**dict(author(answer)), experiment=answer.experiment, arm=answer.arm)
+
+
+def general_origin(plan: ContentPlan) -> MessageOrigin:
+    """That of a plan's text for anybody: whoever wrote the plan wrote it, before it was known whom it is for."""
+    unknown = Author(provider=CACHE, model="", prompt_version="")
+    return MessageOrigin(**dict(plan.author or unknown), cached=True)
+
+
 def by_model(recipient: RecipientProfile, text: str, answer: Answered[Mapping[str, str]]) -> Text:
     """A text that a model wrote for this recipient."""
-    origin = MessageOrigin(
-        provider=answer.target.provider,
-        model=answer.target.price_name,
-        prompt_version=answer.prompt_version,
-        experiment=answer.experiment,
-        arm=answer.arm,
-    )
-    return Text(recipient, text, origin)
+    return Text(recipient, text, written_origin(answer))
 
 
-def general(recipient: RecipientProfile, text: str, why: str) -> Text:
+def general(recipient: RecipientProfile, text: str, plan: ContentPlan, why: str) -> Text:
     """The plan's text for anybody: paid for with the plan, so it costs nothing more."""
-    return Text(recipient, text, MessageOrigin(provider=CACHE, model="", prompt_version="", cached=True), why)
+    return Text(recipient, text, general_origin(plan), why)
 
 
 def without_text(place: Place, recipient: RecipientProfile, why: str) -> Message:

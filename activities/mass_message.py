@@ -25,6 +25,9 @@ from domain.rate_limit import AccountLimits, Layer, Lease, Slot, recipient_caps
 LEFT_OUT = f"rate_limit:{Layer.RECIPIENT}"
 """Why a fan was skipped whose own limit was used up."""
 
+ARRIVES_WITHIN_MS = 60_000
+"""How long the platform may take to bring a mass message into the chats after it has taken the call."""
+
 MS_A_FAN = 5
 """How much longer the slots of fans count for each of them: taking many takes time, all before the call."""
 
@@ -59,30 +62,33 @@ NOBODY = Reach()
 async def reachable(ports: DeliveryPorts, limits: AccountLimits, fans: Sequence[Fan], call: UUID) -> Reach:
     """Slots for those who have room. ``call``: its idempotency key. Raises ``DependencyUnavailable``."""
     since = monotonic()
-    lease_ms = ports.lease_ms + MS_A_FAN * len(fans)
+    call_ms = ports.lease_ms + MS_A_FAN * len(fans)
     grants = await ports.limiter.reserve_fans(
         limits.account_id,
         [fan.recipient_id for fan in fans],
         recipient_caps(ports.policy, limits),
         call=call,
-        lease_ms=lease_ms,
+        lease_ms=call_ms + ARRIVES_WITHIN_MS,
     )
     return Reach(
         reached=tuple(fan for fan in fans if fan.recipient_id not in grants.denied),
         left_out=tuple(fan for fan in fans if fan.recipient_id in grants.denied),
         leases=grants.leases,
-        until=since + lease_ms / 1000 - ports.grace_s,
+        until=since + call_ms / 1000 - ports.grace_s,
     )
 
 
 async def finish(ports: DeliveryPorts, leases: Sequence[Lease], call: Call) -> None:
-    """The slots of fans after the call; those of a call that is still open count to the end of their leases."""
+    """The slots of fans after the call: they count from when it has arrived at the latest.
+
+    Those of a call that is still open count to the end of their leases.
+    """
     try:
         if call is Call.NOT_MADE:
             await ports.limiter.release_fans(leases)
         elif call is Call.ARRIVED:
             for lease in leases:
-                await ports.limiter.confirm(lease)
+                await ports.limiter.confirm(lease, arrives_within_ms=ARRIVES_WITHIN_MS)
     except HuntazeError:
         activity.logger.warning("limiter or store unavailable: slots of fans keep their leases")
 
@@ -165,7 +171,7 @@ class OneCall:
             save_for_later=save_for_later,
         )
 
-    async def find_sent(self, *, account_id: str, recipient_id: str, text: str, since: datetime) -> Delivered | None:
+    async def find_sent(self, *, account_id: str, recipient_id: str, text: str, since: datetime) -> Sequence[Delivered]:
         return await self.ports.gateway.find_sent(
             account_id=account_id, recipient_id=recipient_id, text=text, since=since
         )

@@ -206,9 +206,9 @@ class Page:
     def _general(
         self, question: Texts, left: Sequence[RecipientProfile], error: ProviderError | CostLimitExceeded, why: str
     ) -> tuple[Sequence[Text], Sequence[Message]]:
-        names = (*self._record.named, *(who.name for who in left))
-        texts = [(who, general_text(self._plan, who.language, names)) for who in left]
-        found = [general(who, text, why) for who, text in texts if text]
+        names = [who.name for who in left]
+        texts = [(who, general_text(self._plan, who.language, names, self._record.named)) for who in left]
+        found = [general(who, text, self._plan, why) for who, text in texts if text]
         if found:
             self._ladder.served_from_cache(question, error, len(found))
         if len(found) < len(left):

@@ -7,12 +7,12 @@ from time import monotonic
 
 from temporalio import activity
 
+from activities.draft import author, general_origin, written_origin
 from activities.failure import application_error, heartbeating, translated
 from activities.ladder import Ladder, Question
 from activities.ladder.reconciliation import reconcile, reconcile_in_passing
 from activities.page import NOBODY_CAN, DraftPage, GenerationPorts, Page, writing
 from domain.campaign import CampaignRecord, CampaignStatus, GenerationInput
-from domain.compliance import check
 from domain.compliance_disclosure import disclosed
 from domain.cost import CostTotals
 from domain.delivery import Message
@@ -28,7 +28,6 @@ from domain.errors import (
 from domain.general_text import general_text
 from domain.lane import PageDrafted, distribution
 from domain.model import Model
-from domain.moderation import moderated
 from domain.progress import DetailedCosts, GeneratedText, Tally, WorkflowResult
 from domain.prompt import Prompt, Variant, read_plan
 from domain.provider import (
@@ -236,7 +235,8 @@ class ProviderActivities:
         key = plan_key(record.owner, record.brief, record.message_type, languages, prompt(Variant.USUAL).version)
         question = Question(IntentType.CONTENT_PLANNING, "plan", record.campaign_id, prompt, read_plan)
         try:
-            plan = (await ladder.ask(question)).value
+            answer = await ladder.ask(question)
+            plan = answer.value.model_copy(update={"author": author(answer)})
             await self._ports.cache.keep_plan(key, plan)
         except (ProviderError, CostLimitExceeded) as error:
             cached = await self._ports.cache.plan(key)
@@ -259,23 +259,23 @@ class ProviderActivities:
         task = WritingTask(brief=record.brief, message_type=record.message_type, plan=plan, recipients=(recipient,))
         question = writing(self._ports.prompts, task, "write", recipient.recipient_id, "")
         try:
-            text = (await ladder.ask(question)).value.get(recipient.recipient_id, "")
-            cached = False
+            answer = await ladder.ask(question)
+            text, origin = answer.value.get(recipient.recipient_id, ""), written_origin(answer)
             if not text:
                 raise ProviderError("the model wrote nothing", fault=ProviderFault.TRANSIENT)
         except (ProviderError, CostLimitExceeded) as error:
-            text, cached = general_text(plan, recipient.language, (*record.named, recipient.name)), True
+            text = general_text(plan, recipient.language, [recipient.name], record.named)
+            origin = general_origin(plan)
             if not text or (isinstance(error, ProviderError) and error.fault not in NOBODY_CAN):
                 raise
             ladder.served_from_cache(question, error)
         text = disclosed(text, region=recipient.region, language=recipient.language)
-        report = check(text, region=recipient.region)
+        report, _ = await self._ports.inspection.single(text, region=recipient.region)
+        message = GeneratedText(recipient_id=recipient.recipient_id, text=text, cached=origin.cached, origin=origin)
         return {
             "plan": plan,
             # A text that must not be sent is not handed out either.
-            "message": None
-            if report.blocked
-            else GeneratedText(recipient_id=recipient.recipient_id, text=text, cached=cached),
+            "message": None if report.blocked else message,
             "compliance": report,
             "compliance_score": report.score,
             "quality_score": quality_score(text, recipient.name),
@@ -283,11 +283,9 @@ class ProviderActivities:
 
     async def _validate(self, record: CampaignRecord, ladder: Ladder) -> dict[str, object]:
         """Our rules decide; the provider's moderation can only add to what they find."""
-        report = check(record.text)
-        (flags,) = await self._ports.inspection.moderation([record.text])
-        if flags is None and not self._ports.inspection.asks_moderation:
+        report, flags = await self._ports.inspection.single(record.text)
+        if report.moderated is None:
             return {"compliance": report, "compliance_score": report.score}
-        report = moderated(report, flags)
         if flags is None:
             step = FallbackStep(
                 from_provider=Provider.OPENAI, to="rules", reason=ProviderFault.TRANSIENT, purpose="moderation"

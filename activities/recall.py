@@ -9,13 +9,17 @@ from uuid import UUID
 from pydantic import Field
 from temporalio import activity
 
+from activities.delivery import DeliveryPorts
+from activities.delivery.events import PlatformEvents
+from activities.delivery.findings import Findings
+from activities.delivery.hold import hold_account
 from activities.failure import heartbeating, translated
 from domain.alternative import SAVED
 from domain.campaign import CampaignStatus
-from domain.delivery import Message, MessageStatus, backoff_ms
+from domain.delivery import Message, MessageStatus, NextStep, after_failure, backoff_ms
 from domain.errors import GatewayError, NotFound
 from domain.model import AccountId, Model
-from domain.ports import CampaignStore, Gateway, MessageStore
+from domain.ports import CampaignStore
 from domain.recall import RecallInput, RecallReport, in_time, recallable_until, report
 
 UNSENT_AT_ONCE = 8
@@ -44,10 +48,11 @@ class Unsend(Model):
 class RecallActivities:
     """Methods that undo a campaign."""
 
-    def __init__(self, campaigns: CampaignStore, messages: MessageStore, gateway: Gateway) -> None:
+    def __init__(self, campaigns: CampaignStore, ports: DeliveryPorts) -> None:
         self._campaigns = campaigns
-        self._messages = messages
-        self._gateway = gateway
+        self._ports = ports
+        self._messages = ports.messages
+        self._gateway = ports.gateway
 
     @activity.defn(name="recall.stop")
     @translated
@@ -108,6 +113,7 @@ class RecallActivities:
                     platform_message_id=message.platform_message_id or "",
                 )
             except GatewayError as error:
+                await self._hold(message.account_id, error)
                 pause_s = error.retry_after_s
                 if pause_s is None:
                     pause_s = backoff_ms(attempt, random.random()) / 1000
@@ -118,6 +124,15 @@ class RecallActivities:
                 await asyncio.sleep(pause_s)
             else:
                 return ""
+
+    async def _hold(self, account_id: str, error: GatewayError) -> None:
+        """What an answer says about the account holds it as after a send: sends wait, but what may expire does not."""
+        decision = after_failure(
+            error.fault, attempts=1, outcome_open=False, retry_after_s=error.retry_after_s, jitter=0
+        )
+        if decision.step is NextStep.HOLD_ACCOUNT:
+            events = PlatformEvents(self._ports.accounts, self._ports.alerts, account_id)
+            await hold_account(self._ports, Findings(), events, account_id, error, decision.delay_ms)
 
     async def _all(self, campaign_id: str, status: MessageStatus) -> list[Message]:
         messages: list[Message] = []

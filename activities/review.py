@@ -44,7 +44,9 @@ class ReviewActivities:
 
     async def _carry_out(self, decision: Decision, stored: list[Message]) -> None:
         now = datetime.now(UTC)
-        review = MessageReview(decided_by=decision.decided_by, decided_at=now, comment=decision.comment)
+        # When it was made, which may be long before it is carried out.
+        decided_at = decision.decided_at or now
+        review = MessageReview(decided_by=decision.decided_by, decided_at=decided_at, comment=decision.comment)
         await self._messages.decide(
             [message for message in stored if decision.covers(message)],
             decision.verdict.target,

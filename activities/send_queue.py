@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import starmap
 from uuid import UUID, uuid4
 
@@ -12,16 +12,19 @@ from temporalio import activity
 from activities.failure import translated
 from domain.alternative import Page, page_eta, too_late
 from domain.campaign import CampaignRecord
-from domain.delivery import MessageStatus, message_id
+from domain.delivery import AccountControl, AccountState, MessageStatus, message_id
 from domain.errors import NotFound
 from domain.model import AccountId, Model
 from domain.ports import AccountStore, CampaignStore, Limiter, MessageStore, SendQueues
 from domain.rate_limit import LimitPolicy
-from domain.schedule import relevant_windows
+from domain.schedule import call_ms, relevant_windows
 from domain.send_queue import EnqueueBatch, QueueOutlook, maybe_under_way, still_waiting
 
 _CLOSED_AGAIN_MS = 60_000
 """How long a campaign waits before it offers a page to a draining account again."""
+
+AWAY_AT_MOST = timedelta(hours=1)
+"""How much longer an account is expected to stand still at most: a campaign's choice of an alternative is final."""
 
 
 class SubmitPage(Model):
@@ -139,12 +142,17 @@ class SubmissionActivities:
     @activity.defn(name="delivery.outlook")
     @translated
     async def outlook(self, request: LookAhead) -> Ahead:
-        """From the queue as it is and the limiter's own log; a queue that can't be asked counts as empty."""
+        """From the queue as it is and the limiter's own log; a queue that can't be asked counts as empty.
+
+        Of an account that takes or sends nothing now, as if it went on at the moment that ``_back_at`` expects.
+        """
         record = await self._record(request.campaign_id)
         times = record.delivery.times
         queue = await self._waiting(request.account_id)
         limits = await self._accounts.limits(request.account_id)
         now = datetime.now(UTC)
+        back_at = _back_at(await self._accounts.control(request.account_id), now)
+        queue = queue.model_copy(update={"throttled_until": max(queue.throttled_until or back_at, back_at)})
         types = {record.message_type, *(message.message_type for message in queue.messages)}
         windows = relevant_windows(self._policy, limits, now, types)
         usage = await self._limiter.usage(request.account_id, windows)
@@ -156,7 +164,7 @@ class SubmissionActivities:
             not_before=times.not_before,
         )
         # A long queue takes seconds to simulate: not on the event loop, which also heartbeats.
-        eta = await asyncio.to_thread(page_eta, usage, queue, page, now)
+        eta = await asyncio.to_thread(page_eta, usage, queue, page, now, send_ms=call_ms(usage))
         return Ahead(late=too_late(times, eta))
 
     async def _waiting(self, account_id: str) -> QueueOutlook:
@@ -172,6 +180,17 @@ class SubmissionActivities:
         if record is None:
             raise NotFound(f"campaign {campaign_id} is not in the store")
         return record
+
+
+def _back_at(control: AccountControl, now: datetime) -> datetime:
+    """When an account sends what it is given: now, or after it has stood still for as long again as it has so far.
+
+    So a pause of a moment costs a campaign nothing, and during a long one no page is paid for that would come too late.
+    """
+    if control.state is AccountState.ACTIVE:
+        return now
+    away = timedelta(0) if control.changed_at is None else now - control.changed_at
+    return now + min(max(away, timedelta(0)), AWAY_AT_MOST)
 
 
 def _batch(record: CampaignRecord, batch: int, ids: Sequence[UUID]) -> EnqueueBatch:

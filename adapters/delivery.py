@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from adapters.attempt import begin_items, outcome_items
+from adapters.attempt import outcome_items
 from adapters.dynamodb import (
     TRANSACTION_ITEMS,
     Dynamo,
@@ -20,6 +20,7 @@ from adapters.dynamodb import (
     value,
 )
 from adapters.message import message_key, message_update
+from adapters.receipt import begin_named, sent_beside
 from adapters.review_queue import review_place, waiting_drafts
 from domain.delivery import Attempt, Message, MessageOutline, MessageReview, MessageStatus, Outcome
 from domain.errors import Conflict, InvalidRequest
@@ -124,7 +125,7 @@ class DynamoMessages:
     async def begin_sends(self, attempts: Sequence[Attempt], now: datetime) -> frozenset[UUID]:
         """A message that somebody else has begun to send since it was read does not make the step."""
         return await self._dynamo.transact_each(
-            {attempt.message.message_id: begin_items(self._dynamo, attempt, now) for attempt in attempts}
+            {attempt.message.message_id: begin_named(self._dynamo, attempt, now) for attempt in attempts}
         )
 
     async def settle(self, outcomes: Sequence[Outcome]) -> None:
@@ -148,6 +149,9 @@ class DynamoMessages:
                 stored = (await self.get_many(campaign_id, [message_id])).get(message_id)
                 if stored is None or not stored.status.is_terminal:
                     raise RuntimeError(f"message {message_id} arrived, but was not on its way")
+
+    async def sent_beside(self, message: Message) -> Sequence[Message]:
+        return await sent_beside(self._dynamo, message)
 
     async def record_recalled(self, message: Message, now: datetime) -> None:
         """Raises ``Conflict`` for a message that was not sent."""

@@ -89,9 +89,10 @@ class OnlyFansGateway:
                 **_standing(raw.headers, answer.api_meta),
             )
 
-    async def find_sent(self, *, account_id: str, recipient_id: str, text: str, since: datetime) -> Delivered | None:
+    async def find_sent(self, *, account_id: str, recipient_id: str, text: str, since: datetime) -> Sequence[Delivered]:
         """Pages back through the chat until it is older than ``since``."""
         with _understood():
+            wanted, found = plain_text(text), list[Delivered]()
             cursor: dict[str, Any] = {}
             while True:
                 listing = await self._client.chats.messages.list(
@@ -101,12 +102,12 @@ class OnlyFansGateway:
                 for message in messages:
                     created = _instant(message.created_at)
                     if created is not None and created < since - _CLOCK_TOLERANCE:
-                        return None
-                    same = message.is_sent_by_me and plain_text(message.text or "") == plain_text(text)
+                        return found[::-1]
+                    same = message.is_sent_by_me and plain_text(message.text or "") == wanted
                     if same and message.id is not None:
-                        return Delivered(platform_message_id=str(message.id), created_at=created, replayed=True)
+                        found.append(Delivered(platform_message_id=str(message.id), created_at=created, replayed=True))
                 if not messages or messages[-1].id is None:
-                    return None
+                    return found[::-1]
                 cursor = {"first_id": str(messages[-1].id)}
 
     async def check(self) -> Mapping[str, str]:

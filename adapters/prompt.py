@@ -36,7 +36,7 @@ class FilePrompts:
 
     def write(self, task: WritingTask, variant: Variant) -> Prompt:
         """For every recipient of the task one message. The short variant leaves out the talking points."""
-        plan = task.plan.model_dump(mode="json", by_alias=False, exclude={"general_texts"})
+        plan = task.plan.model_dump(mode="json", by_alias=False, exclude={"general_texts", "author"})
         if variant is Variant.SHORT:
             plan.pop("talking_points")
         request = {

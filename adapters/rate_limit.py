@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import count
 from secrets import token_urlsafe
+from time import time_ns
 from typing import Any
 from uuid import UUID
 
@@ -160,12 +161,12 @@ class RedisLimiter:
             lost = await asyncio.gather(*map(self._lost, places.values()))
         return frozenset(lease.lease_id for lease in leases).difference(*lost)
 
-    async def confirm(self, lease: Lease) -> None:
-        """The call completed: the slot counts from now."""
+    async def confirm(self, lease: Lease, *, arrives_within_ms: int = 0) -> None:
+        """The call completed: the slot counts from now, or from when its message has arrived at the latest."""
         with _reachable():
             for part in reachable_parts(lease, one_slot=self._one_slot):
                 logs = [log_key(lease.account_id, subject) for subject in part.subjects]
-                await self._confirm(logs, [self._now(), lease.lease_id])
+                await self._confirm(logs, [self._now(), lease.lease_id, arrives_within_ms * 1000])
 
     async def release(self, lease: Lease) -> None:
         """Nothing was sent: the slot is free again."""
@@ -173,9 +174,22 @@ class RedisLimiter:
             await self._give_back(lease)
 
     async def hold(self, account_id: str, duration_ms: int, reason: str) -> None:
-        """Grant nothing to the account for that long; a longer hold stays."""
+        """Grant nothing to the account for that long; a longer hold stays.
+
+        Redis is told first, because that is done soonest, and again after the store: its memory may have been lost and
+        rebuilt in between. Without Redis the store keeps the hold on this process's clock.
+        """
+        duration_us = max(1, duration_ms) * 1000
+        key = [hold_key(account_id)]
+        try:
+            with _reachable():
+                until_us, held_for = await self._hold(key, [self._now(), "", duration_us, reason])
+        except DependencyUnavailable:
+            await self._slots.keep([_held(account_id, time_ns() // 1000 + duration_us, reason)])
+            raise
+        await self._slots.keep([_held(account_id, until_us, held_for)])
         with _reachable():
-            await self._hold([hold_key(account_id)], [self._now(), max(1, duration_ms) * 1000, reason])
+            await self._hold(key, [self._now(), until_us, 0, held_for])
 
     async def usage(self, account_id: str, windows: Sequence[Window]) -> AccountUsage:
         """How full the windows are, and every grant that counts in them, but for the system layer's."""
@@ -210,8 +224,8 @@ class RedisLimiter:
     async def _restore(self, tag: str, doubted: Sequence[Subject], claim: str, now_us: int) -> None:
         since_us = now_us - max(subject.span_us for subject in doubted)
         slots = await self._slots.slots(None if tag == SYSTEM_SUBJECT else tag, since_us)
-        keys, plan, sources = restoration(tag, doubted, slots)
-        restored: int = await self._rebuild(keys, [self._now(), claim, plan, sources])
+        keys, arguments = restoration(tag, doubted, slots)
+        restored: int = await self._rebuild(keys, [self._now(), claim, *arguments])
         if restored > 0:
             log.warning("limiter_rebuilt", scope=tag, restored=restored)
 
@@ -258,6 +272,11 @@ def _taken(lease_id: str, account_id: str, windows: Sequence[Window]) -> Lease:
 def _kept(lease: Lease) -> Slot:
     """The slot that the message store keeps for a lease, as far as its name goes."""
     return Slot(lease_id=lease.lease_id, account_id=lease.account_id, counts_at_us=lease.expires_at_us)
+
+
+def _held(account_id: str, until_us: int, reason: str) -> Slot:
+    """A hold as the message store remembers it."""
+    return Slot(lease_id="hold", account_id=account_id, counts_at_us=until_us, hold=reason)
 
 
 def _fan_lease(lease_id: str, account_id: str, fans: Sequence[str], expires_at_us: int) -> tuple[Lease, Slot]:

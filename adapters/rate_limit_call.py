@@ -5,7 +5,7 @@ script finds all of its keys in one slot of a cluster. A scope is what has an in
 system layer.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from json import dumps
 from struct import pack
@@ -96,11 +96,13 @@ def _packed(numbers: Sequence[int]) -> bytes:
     return pack(f"<{len(numbers)}d", *numbers)
 
 
-def restoration(account_id: str, subjects: Sequence[Subject], slots: Iterable[Slot]) -> tuple[list[str], bytes, str]:
-    """Keys, plan and sources that restore stored slots to logs of one scope: those of ``subjects`` and of their kinds.
+def restoration(
+    account_id: str, subjects: Sequence[Subject], slots: Sequence[Slot]
+) -> tuple[list[str], list[Argument]]:
+    """Keys and arguments that restore the hold and stored slots to one scope: the logs of ``subjects`` and their kinds.
 
-    The sources are JSON: for each log its ``number`` in the keys, ``name``, ``kind`` and ``grants``: lease id and score
-    of each, in one list.
+    The arguments are a plan, sources, and the end and reason of the hold (0: there is none). The sources are JSON: for
+    each log its ``number`` in the keys, ``name``, ``kind`` and ``grants``: lease id and score of each, in one list.
     """
     wanted = {kind(subject.name) for subject in subjects}
     grants: dict[str, list[Argument]] = {}
@@ -114,7 +116,10 @@ def restoration(account_id: str, subjects: Sequence[Subject], slots: Iterable[Sl
         for number, (name, members) in enumerate(grants.items(), len(keys) + 1)
     ]
     keys += (log_key(account_id, name) for name in grants)
-    return keys, _packed((0, len(subjects), *described)), dumps(sources)
+    keys.append(hold_key(scope(account_id, subjects[0].name)))
+    shared = subjects[0].name == SYSTEM_SUBJECT
+    holds = [] if shared else [(slot.counts_at_us, slot.hold) for slot in slots if slot.hold]
+    return keys, [_packed((0, len(subjects), *described)), dumps(sources), *max(holds, default=(0, ""))]
 
 
 def inspection(leases: Sequence[Lease]) -> tuple[list[str], str]:

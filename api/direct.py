@@ -144,7 +144,7 @@ def draft_of(body: DirectMessageRequest, key: str, owner: str, report: Complianc
         text=body.text,
         message_type=body.message_type,
         priority=body.priority,
-        origin=MessageOrigin(provider="caller", model="", prompt_version="", approved_by=owner),
+        origin=MessageOrigin(provider="caller", model="", prompt_version="", approved_by=owner, approved_at=now),
         report=report,
         fingerprint=digest,
         now=now,

@@ -45,7 +45,13 @@ async def expected(
     except DependencyUnavailable:
         return unknown
     # Ten thousand messages take a while: not on the event loop.
-    moments = await asyncio.to_thread(schedule.arrivals, usage, outlook.messages)
+    moments = await asyncio.to_thread(
+        schedule.arrivals,
+        usage,
+        outlook.messages,
+        send_ms=schedule.call_ms(usage),
+        throttled_until=outlook.throttled_until,
+    )
     # The schedule speaks of the limiter's clock, the caller lives by ours.
     ours = now - (_EPOCH + timedelta(microseconds=usage.now_us))
     return tuple(None if moment is None else moment + ours for moment in moments)

@@ -14,10 +14,12 @@ from api.fields import FieldError
 from api.refusals import Refusal
 from api.routes.campaign import require_steerable
 from domain.campaign import CampaignRecord
-from domain.compliance import check
+from domain.compliance import MAX_TEXT_CHARACTERS, ComplianceReport, check
+from domain.compliance_disclosure import demands_disclosure, disclosed, discloses
 from domain.delivery import Message, MessageReview, MessageStatus
-from domain.errors import Conflict, NotFound
+from domain.errors import Conflict, InvalidRequest, NotFound
 from domain.progress import CampaignProgress
+from domain.provider import RecipientProfile
 from domain.quality import quality_score
 from domain.review import (
     MAX_EDITS,
@@ -30,6 +32,7 @@ from domain.review import (
     edited,
     is_approvable,
 )
+from domain.similarity import fingerprint
 from workflows.campaign import CampaignWorkflow
 
 _SIGNALS = {Verdict.APPROVE: CampaignWorkflow.approve, Verdict.REJECT: CampaignWorkflow.reject}
@@ -65,22 +68,25 @@ async def decide(
 async def edit(record: CampaignRecord, message_id: UUID, body: EditRequest, user_id: str, ports: Ports) -> Message:
     """Give a draft a new text, if it still is one and nobody else was faster; repeating a successful edit is harmless.
 
+    Where the recipient's region demands it, the text gets the sentence that says that AI helped, as every draft does.
     Raises ``NotFound``, ``Conflict`` with what the message is now, and a refusal that names the rules that the new text
-    breaks. The recipient's region counts, as it does in the check right before a message is sent.
+    breaks, or says that it has no room for that sentence.
     """
     require_steerable(record)
     message = await _message(record, message_id, ports)
+    audience = await ports.campaigns.audience_page(record.campaign_id, message.account_id, message.page)
+    recipient = next(each for each in audience.recipients if each.recipient_id == message.recipient_id)
+    text = disclosed(body.text, region=recipient.region, language=recipient.language)
+    body = body.model_copy(update={"text": text})
     if _is_done(message, body, user_id):
         return message
     _require_editable(message, body)
-    audience = await ports.campaigns.audience_page(record.campaign_id, message.account_id, message.page)
-    recipient = next(each for each in audience.recipients if each.recipient_id == message.recipient_id)
-    report = check(body.text, region=recipient.region)
-    require_unblocked(report)
-    report = await require_moderated(body.text, report, ports)
+    require_unblocked(check(text))
+    _require_disclosed(text, recipient.region)
+    report = await require_moderated(text, await _reported(message, text, recipient, ports), ports)
     # The moment right before it is stored: a decision that was made before it is about the text before it.
     review = MessageReview(decided_by=user_id, decided_at=datetime.now(UTC), comment=body.comment)
-    changed = edited(message, body, report, quality_score(body.text, recipient.name), review)
+    changed = edited(message, body, report, quality_score(text, recipient.name), review)
     if not await ports.messages.edit(changed):
         now = await _message(record, message_id, ports)
         if _is_done(now, body, user_id):
@@ -119,6 +125,23 @@ async def _named(record: CampaignRecord, verdict: Verdict, body: ReviewRequest, 
             Conflict(f"{len(wrong)} of the messages can't be decided that way now; nothing was decided."), tuple(wrong)
         )
     return tuple(stored.values())
+
+
+async def _reported(message: Message, text: str, recipient: RecipientProfile, ports: Ports) -> ComplianceReport:
+    """What our rules say about a new text; like a draft it is compared with the other texts of its campaign."""
+    mine = str(message.message_id)
+    alike = await ports.similarity.compare(message.campaign_id, {mine: fingerprint(text, recipient.name)})
+    return check(text, region=recipient.region, alike=alike.get(mine, 0))
+
+
+def _require_disclosed(text: str, region: str) -> None:
+    """Raises ``InvalidRequest`` for a text that has no room left for the sentence that ``region`` demands."""
+    if demands_disclosure(region) and not discloses(text):
+        raise InvalidRequest(
+            f"a message to {region} must say that AI helped to write it, and with the sentence that says so it is "
+            f"longer than {MAX_TEXT_CHARACTERS} characters; shorten it",
+            field="text",
+        )
 
 
 def _page_of(message: Message) -> PageKey:

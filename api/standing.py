@@ -1,7 +1,7 @@
 """Where a single message stands: its account, its place in the queue, and when it is likely to be sent."""
 
 import asyncio
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
 from pydantic import Field
@@ -120,6 +120,15 @@ async def _place(
     if message.message_id not in ids:
         return None, None
     index = ids.index(message.message_id)
-    policy = settings.limit_policy
-    moments = await expected(outlook, account.control, account.quota.limits, policy, ports, datetime.now(UTC))
-    return index + 1, moments[index]
+    now = datetime.now(UTC)
+    moments = await expected(outlook, account.control, account.quota.limits, settings.limit_policy, ports, now)
+    return index + 1, _admitted(moments[index], message, account.quota, now)
+
+
+def _admitted(eta: datetime | None, message: Message, asked: Quota, now: datetime) -> datetime | None:
+    """Not before the dry run for this very message says: it knows of the limits of its fan and of the installation."""
+    reservation = asked.reservation
+    if eta is None or reservation is None or asked.never:
+        return None
+    at = eta if asked.admits else max(eta, now + timedelta(milliseconds=reservation.retry_after_ms or 0))
+    return None if message.expires_at is not None and message.expires_at <= at else at

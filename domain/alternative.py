@@ -151,10 +151,11 @@ class Page(Model):
     not_before: datetime | None = None
 
 
-def page_eta(usage: AccountUsage, queue: QueueOutlook, page: Page, now: datetime) -> datetime | None:
+def page_eta(usage: AccountUsage, queue: QueueOutlook, page: Page, now: datetime, *, send_ms: int) -> datetime | None:
     """When the page's last message would be sent if it were handed to the queue now; ``None``: never, as limits are.
 
-    As if it were approved at once. ``usage`` must know the windows of every type in the queue and of the page.
+    As if it were approved at once. ``usage`` must know the windows of every type in the queue and of the page;
+    ``send_ms`` as in ``domain.schedule.arrivals``.
     """
     one = QueuedMessage(
         campaign_id=page.campaign_id,
@@ -164,7 +165,8 @@ def page_eta(usage: AccountUsage, queue: QueueOutlook, page: Page, now: datetime
         arrived_at=now,
         not_before=page.not_before,
     )
-    return arrivals(usage, [*_ahead_of(page, queue), *[one] * page.messages])[-1]
+    messages = [*_ahead_of(page, queue), *[one] * page.messages]
+    return arrivals(usage, messages, send_ms=send_ms, throttled_until=queue.throttled_until)[-1]
 
 
 def _ahead_of(page: Page, queue: QueueOutlook) -> Iterator[QueuedMessage]:

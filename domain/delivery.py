@@ -263,7 +263,12 @@ MAX_ATTEMPTS = 8
 RETRY_BASE_MS = 1_000
 RETRY_CAP_MS = 120_000
 READ_BACK_AFTER_MS = 3_000
-"""After an error of the platform a chat is not read at once: the message may still be on its way into it."""
+"""A chat is not read at once: the message may still be on its way into it. What is not there by then is looked for
+again when it can no longer arrive."""
+
+OPEN_PAUSE_MS = 3_600_000
+"""How often, about, an attempt that was never answered is repeated after ``MAX_ATTEMPTS``: each repetition takes a slot
+in every layer, so a chat that always hangs would use up what its account may send."""
 
 ACCOUNT_HOLD_MS = 60_000
 DAY_HOLD_MS = 3_600_000
@@ -281,7 +286,9 @@ _PERMANENT = frozenset({GatewayFault.BANNED_WORDS, GatewayFault.RECIPIENT_NOT_FO
 _OF_THE_ACCOUNT = frozenset({GatewayFault.THROTTLED, GatewayFault.SESSION_EXPIRED, GatewayFault.AUTH})
 
 REFUSALS = _PERMANENT | _OF_THE_ACCOUNT
-"""Answers that prove that the platform took no message."""
+"""Answers that prove that the platform took no message with this call."""
+
+_KEY_SETTLES_NOTHING = _PERMANENT | {GatewayFault.SERVER_ERROR}
 
 
 def backoff_ms(attempt: int, jitter: float) -> int:
@@ -294,14 +301,43 @@ def backoff_ms(attempt: int, jitter: float) -> int:
 
 
 def needs_read_back(message: Message, now: datetime) -> bool:
-    """Whether the chat must be read before an open attempt is repeated, because its key settles nothing.
+    """Whether the chat must be read before anything else is done about an open attempt: its key settles nothing.
 
-    The key is too old, or the last answer was an error that the gateway does not keep under the key.
+    The key is too old, or the last answer was an error that the gateway does not keep under the key, or it was a
+    refusal for good, which says nothing about the attempts before.
     """
     if message.status is not MessageStatus.SENDING:
         return False
     first = message.first_attempt_at
-    return message.reason == GatewayFault.SERVER_ERROR or (first is not None and now - first >= KEY_LIFETIME)
+    return message.reason in _KEY_SETTLES_NOTHING or (first is not None and now - first >= KEY_LIFETIME)
+
+
+def goes_first(other: Message, message: Message, now: datetime) -> bool:
+    """Whether it must be known what became of ``other`` before a message in the chat can be taken for ``message``.
+
+    Both go to the same fan. If they say the same and both are open, what is in the chat belongs to the one whose key
+    tells so. Two that are both read back are interchangeable, and of two that both end the older one goes first, so
+    no two wait for each other.
+    """
+    if other.status is not MessageStatus.SENDING or other.text.split() != message.text.split():
+        return False
+    if needs_read_back(other, now):
+        return False
+    return needs_read_back(message, now) or _seniority(other) < _seniority(message)
+
+
+def _seniority(message: Message) -> tuple[datetime, UUID]:
+    return message.first_attempt_at or message.updated_at, message.message_id
+
+
+def given_up(message: Message) -> str:
+    """Why an open message that certainly reached nobody is not tried again; empty when it is."""
+    if message.reason in _PERMANENT:
+        return message.reason
+    if message.failures < MAX_ATTEMPTS:
+        return ""
+    server_error = message.reason == GatewayFault.SERVER_ERROR
+    return exhausted(GatewayFault.SERVER_ERROR if server_error else "no_answer", message.failures)
 
 
 def is_expired(message: Message, now: datetime) -> bool:
@@ -329,11 +365,14 @@ def after_failure(
 ) -> FailureDecision:
     """What follows a failed attempt; ``attempts`` counts those that failed so far, this one included.
 
-    ``outcome_open``: an earlier attempt may have been accepted. Such a message is never declared failed for
-    trouble on the way: it is repeated with the same key until the gateway says what became of it. Throttling
-    and sessions are the account's trouble, not the message's, and end nothing.
+    ``outcome_open``: an earlier attempt may have been accepted. Such a message is never declared failed here: it is
+    repeated with the same key until the gateway says what became of it, at last about once in ``OPEN_PAUSE_MS``, or
+    looked for in its chat (``needs_read_back``). Throttling and sessions are the account's trouble, not the message's,
+    and end nothing.
     """
     if fault in _PERMANENT:
+        if outcome_open:
+            return FailureDecision(step=NextStep.RETRY, reason=fault, delay_ms=READ_BACK_AFTER_MS)
         return FailureDecision(step=NextStep.FAIL, reason=fault)
     if fault in _OF_THE_ACCOUNT:
         hold = max(MIN_HOLD_MS, ceil(retry_after_s * 1000)) if retry_after_s is not None else ACCOUNT_HOLD_MS
@@ -344,6 +383,8 @@ def after_failure(
     delay = backoff_ms(attempts, jitter)
     if fault is GatewayFault.SERVER_ERROR:
         delay += READ_BACK_AFTER_MS
+    elif fault is GatewayFault.UNKNOWN_OUTCOME and attempts >= MAX_ATTEMPTS:
+        delay = int(OPEN_PAUSE_MS * (0.5 + jitter))
     if retry_after_s is not None:
         delay = max(delay, ceil(retry_after_s * 1000))
     return FailureDecision(step=NextStep.RETRY, reason=fault, delay_ms=delay)

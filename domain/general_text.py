@@ -45,23 +45,33 @@ def names_in(text: str, names: Iterable[str]) -> tuple[str, ...]:
     return tuple(sorted(part for part in _parts(names) if part in words))
 
 
-def is_personal(text: str, names: Iterable[str]) -> bool:
-    """Whether a text holds one of ``names``, written as a name is, greets somebody by a name, or has room for one."""
+def is_personal(text: str, names: Iterable[str], named: Iterable[str] = ()) -> bool:
+    """Whether a text holds one of ``names`` or ``named``, greets somebody by a name, or has room for a name.
+
+    ``names`` are known from the audience alone: in lower case they are rather words ("rose", "will"). Those in
+    ``named`` are in the brief as well, from which a model may take them over in any case, so case makes no difference.
+    A word that is taken for a name costs a person's time; a name that is taken for a word, somebody's privacy.
+    """
     text = unicodedata.normalize("NFKC", text)
     if _PLACEHOLDER.search(text):
         return True
-    known = _parts(names)
-    if any(word.casefold() in known and not word[0].islower() for word in _words(text)):
+    in_brief = _parts(named)
+    known = _parts(names) | in_brief
+    words = [(word, word.casefold()) for word in _words(text)]
+    if any(folded in in_brief or (folded in known and not word[0].islower()) for word, folded in words):
         return True
     anybody = {word.casefold() for word in _words(_ANYBODY)}
     greeted = (match["who"] or match["named"] for match in _GREETING.finditer(text))
     return any(who.casefold() in known or (not who[0].islower() and who.casefold() not in anybody) for who in greeted)
 
 
-def general_text(plan: ContentPlan, language: str, names: Iterable[str]) -> str:
-    """The plan's text for anybody who reads ``language``, of those that are about nobody; empty when there is none."""
-    known = tuple(names)
-    impersonal = tuple(each for each in plan.general_texts if not is_personal(each.text, known))
+def general_text(plan: ContentPlan, language: str, names: Iterable[str], named: Iterable[str] = ()) -> str:
+    """The plan's text for anybody who reads ``language``, of those that are about nobody; empty when there is none.
+
+    ``names`` and ``named`` as in ``is_personal``.
+    """
+    known, in_brief = tuple(names), tuple(named)
+    impersonal = tuple(each for each in plan.general_texts if not is_personal(each.text, known, in_brief))
     return plan.model_copy(update={"general_texts": impersonal}).general_text(language)
 
 

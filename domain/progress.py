@@ -9,7 +9,7 @@ from domain.alternative import Alternative
 from domain.campaign import CampaignInput, CampaignStatus
 from domain.compliance import ComplianceReport
 from domain.cost import CostTotals, dollars_from_micros
-from domain.delivery import TERMINAL, MessageStatus
+from domain.delivery import TERMINAL, MessageOrigin, MessageStatus
 from domain.errors import ErrorType
 from domain.lane import LaneState
 from domain.model import AccountId, Model
@@ -160,6 +160,7 @@ class GeneratedText(Model):
     recipient_id: str
     text: str
     cached: bool = False
+    origin: MessageOrigin | None = Field(default=None, description="null in results from before this was kept")
 
 
 class WorkflowResult(Model):

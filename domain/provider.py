@@ -64,6 +64,14 @@ class GeneralText(Model):
     text: str
 
 
+class Author(Model):
+    """Which model wrote something, and after which version of a prompt."""
+
+    provider: str
+    model: str
+    prompt_version: str
+
+
 class ContentPlan(Model):
     """What a campaign says, before it is said to anyone in particular. Made from a brief, without any fan's data."""
 
@@ -75,6 +83,7 @@ class ContentPlan(Model):
     general_texts: tuple[GeneralText, ...] = Field(
         default=(), description="what fans get when nobody can write to them in person"
     )
+    author: Author | None = Field(default=None, description="who wrote it; null in plans from before this was kept")
 
     def general_text(self, language: str) -> str:
         """In this language, else in English, else in any; empty when there is none."""

@@ -240,14 +240,18 @@ def windows(
 
 
 class Slot(Model):
-    """A grant as the message store remembers it. ``counts_at_us``: the end of its lease on Redis's clock, in µs."""
+    """A grant as the message store remembers it. ``counts_at_us``: the end of its lease on Redis's clock, in µs.
+
+    With ``hold`` it is no grant and counts nowhere: the platform wants nothing of the account until ``counts_at_us``.
+    """
 
     lease_id: str
     account_id: AccountId
-    message_type: MessageType | None = Field(default=None, description="null: it counts for fans and nothing else")
+    message_type: MessageType | None = Field(default=None, description="null: it counts for fans at most")
     recipient_id: RecipientId | None = None
     also_for: tuple[RecipientId, ...] = Field(default=(), description="more fans that the same call reaches")
     counts_at_us: int
+    hold: str = Field(default="", description="why the platform asked to wait")
 
     @property
     def subjects(self) -> tuple[str, ...]:

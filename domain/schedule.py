@@ -5,15 +5,21 @@ The rule of the limits is the limiter's: a message may go at ``t`` if every wind
 latest grant plus its span. The rule of the order is that of ``domain.turn``, at that moment: a message may have aged by
 then. Each message that goes enters the log, so one pass is enough: O(messages × (groups + windows)).
 
-Left out, because nobody can know it now: the limits of single recipients, the limit that all accounts share, messages
-that arrive later and go first, refusals, and grants that are given back. All but the last can only make it later.
+A grant counts from the end of its call, and an account makes one call at a time, so what a call takes is part of the
+rhythm: ``call_ms`` reads it from the log.
+
+Left out, because nobody can know it now: the limits of single recipients, the limit that all accounts share (unless the
+queue waits for it already), messages that arrive later and go first, refusals, and grants that are given back. All but
+the last can only make it later.
 """
 
 from bisect import insort
 from collections.abc import Collection, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from heapq import heappop, heappush
+from itertools import pairwise
 from math import inf
+from statistics import median
 from typing import NamedTuple
 
 from domain.rate_limit import (
@@ -28,6 +34,16 @@ from domain.rate_limit import (
     type_windows,
 )
 from domain.send_queue import AGE_AFTER, AGED_SHARE, NEVER_SERVED, QueuedMessage
+
+TYPICAL_CALL_MS = 500
+"""What a message is expected to take where the log tells nothing: the gateway answers within some hundred ms, and the
+reading and writing around a call takes some tens."""
+
+LONGEST_CALL_MS = 10_000
+"""A longer gap between two grants was no call: that is the default of the send's time-out."""
+
+_RECENT_GRANTS = 50
+_FEWEST_GAPS = 4
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -44,17 +60,33 @@ def relevant_windows(
     return (*account_windows(policy, limits, now), *of_types)
 
 
+def call_ms(usage: AccountUsage) -> int:
+    """How long one message occupies its account, from the gaps between the account's latest grants.
+
+    Of messages that follow each other at once the gap is one call, beside what a limit of one demands. The median
+    counts, and what is too long for a call is no evidence: nothing was to be sent, or a window was full.
+    """
+    grants = [at for at in usage.grants_us.get(ACCOUNT_SUBJECT, ()) if at <= usage.now_us][-_RECENT_GRANTS:]
+    demanded_us = max((round(window.seconds * 1_000_000) for window in usage.windows if window.limit == 1), default=0)
+    gaps = (later - earlier - demanded_us for earlier, later in pairwise(grants))
+    calls = [gap for gap in gaps if 0 <= gap <= LONGEST_CALL_MS * 1_000]
+    return TYPICAL_CALL_MS if len(calls) < _FEWEST_GAPS else int(median(calls)) // 1_000
+
+
 def arrivals(
-    usage: AccountUsage, messages: Sequence[QueuedMessage], *, send_ms: int = 0
+    usage: AccountUsage, messages: Sequence[QueuedMessage], *, send_ms: int, throttled_until: datetime | None = None
 ) -> tuple[datetime | None, ...]:
     """When each message is sent, on the limiter's clock.
 
     ``messages``: those of a ``QueueOutlook``, and behind them any that might be added. ``usage`` must know the windows
     of every type among them: see ``relevant_windows``. ``send_ms``: how long one call takes, during which the account
-    sends nothing else. ``None``: never, as things are: a limit of 0 stands in the way, the message is too late by then,
-    or its campaign is paused.
+    sends nothing else: see ``call_ms``. ``throttled_until``: the queue sends nothing before. ``None``: never, as things
+    are: a limit of 0 stands in the way, the message is too late by then, or its campaign is paused.
     """
-    moments = _simulate(usage, messages, send_ms * 1_000)
+    begin_us = usage.now_us + usage.held_ms * 1_000
+    if throttled_until is not None:
+        begin_us = max(begin_us, _microseconds(throttled_until))
+    moments = _simulate(usage, messages, begin_us, send_ms * 1_000)
     return tuple(None if at is None else _EPOCH + at * _MICROSECOND for at in moments)
 
 
@@ -127,11 +159,11 @@ class _Line:
         return heappop(self._ready) if self._ready else heappop(self._later)[1]
 
 
-def _simulate(usage: AccountUsage, messages: Sequence[QueuedMessage], send_us: int) -> list[int | None]:
+def _simulate(usage: AccountUsage, messages: Sequence[QueuedMessage], begin_us: int, send_us: int) -> list[int | None]:
     account, types = _logs(usage, {message.message_type for message in messages})
     lines = _lines(messages)
     moments: list[int | None] = [None] * len(messages)
-    clock: float = usage.now_us + usage.held_ms * 1_000
+    clock: float = begin_us
     served, turn = 0, max((message.turn for message in messages), default=NEVER_SERVED)
     while True:
         from_us = max(clock, account.free_at())

@@ -3,7 +3,7 @@
 import asyncio
 from collections import deque
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from math import ceil
 from time import monotonic
 
@@ -12,8 +12,8 @@ from activities.delivery.outcomes import STORE_AWAY_WAIT_MS, Outcomes
 from activities.delivery.ports import DeliveryPorts, Granted
 from domain import rate_limit
 from domain.compliance import check
-from domain.delivery import MAX_ATTEMPTS, READ_BACK_AFTER_MS, Message, MessageStatus, exhausted, needs_read_back
-from domain.errors import DependencyUnavailable, GatewayFault
+from domain.delivery import Message, MessageStatus, given_up, needs_read_back
+from domain.errors import DependencyUnavailable
 from domain.rate_limit import AccountLimits, MessageType, Reservation
 
 BATCH_SIZE = 10
@@ -36,18 +36,18 @@ class Admission:
         self._outcomes = outcomes
         self._type_until: dict[MessageType, float] = {}
         self._aside: list[Message] = []
+        self._limits: AccountLimits | None = None
 
     async def admit(self, waiting: deque[Message]) -> list[Granted]:
         """The next messages that may be sent, at most ``BATCH_SIZE``; waits shortly if none may right now."""
         granted: list[Granted] = []
         passed_over: list[Message] = []
-        limits = (await self._ports.gate.read(self._account_id, ())).limits
+        self._limits = None
         while len(granted) < BATCH_SIZE and not self._found.stopped:
             if not waiting:
                 if granted or not self.may_go_shortly:
                     break
                 await self._wait_for_a_type(waiting)
-                limits = (await self._ports.gate.read(self._account_id, ())).limits
                 continue
             message = waiting[0]
             if self._type_wait_s(message.message_type) > 0:
@@ -56,6 +56,7 @@ class Admission:
             if not await self._is_ready(message):
                 waiting.popleft()
                 continue
+            limits = await self._limits_in_force()
             since = monotonic()
             answer = await self._reserve(message, limits)
             if answer is None:
@@ -75,7 +76,6 @@ class Admission:
                 break
             else:
                 await self._wait_or_stop(answer)
-                limits = (await self._ports.gate.read(self._account_id, ())).limits
         waiting.extendleft(reversed(passed_over))
         return granted
 
@@ -95,9 +95,16 @@ class Admission:
     def _type_wait_s(self, message_type: MessageType) -> float:
         return self._type_until.get(message_type, 0.0) - monotonic()
 
+    async def _limits_in_force(self) -> AccountLimits:
+        """Read once for a batch, and again after everything that may have taken long."""
+        if self._limits is None:
+            self._limits = (await self._ports.gate.read(self._account_id, ())).limits
+        return self._limits
+
     async def _wait_for_a_type(self, waiting: deque[Message]) -> None:
         shortest = min(self._type_wait_s(message.message_type) for message in self._aside)
         await asyncio.sleep(max(0.0, shortest))
+        self._limits = None
         waiting.extend(self._aside)
         self._aside = []
 
@@ -131,26 +138,23 @@ class Admission:
             self._found.stop(denied.retry_after_ms, reason)
         else:
             await asyncio.sleep(denied.retry_after_ms / 1000)
+            self._limits = None
 
     async def _is_ready(self, message: Message) -> bool:
         """Whether the message may be tried; what an earlier attempt left open is cleared up first."""
-        now = datetime.now(UTC)
         blocking = _blocking(message)
         if blocking:
             # Also one that an earlier attempt left open: it is looked for, and never sent again.
+            self._limits = None
             await self._outcomes.end(message, MessageStatus.SKIPPED, f"compliance_violation:{','.join(blocking)}")
             return False
-        if needs_read_back(message, now):
-            early_ms = READ_BACK_AFTER_MS - (now - message.updated_at) / timedelta(milliseconds=1)
-            if message.reason == GatewayFault.SERVER_ERROR and early_ms > 0:
-                self._found.defer(message.message_id, ceil(early_ms), f"gateway:{message.reason}")
+        if needs_read_back(message, datetime.now(UTC)):
+            self._limits = None
+            if not await self._outcomes.never_arrived(message, self._ports.lease_ms):
                 return False
-            if await self._outcomes.read_back(message):
-                return False
-            if message.failures >= MAX_ATTEMPTS:
-                await self._outcomes.fail(
-                    message, exhausted(message.reason or GatewayFault.UNKNOWN_OUTCOME, message.failures)
-                )
+            reason = given_up(message)
+            if reason:
+                await self._outcomes.fail(message, reason)
                 return False
         return True
 

@@ -2,14 +2,25 @@
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from math import ceil
 from time import monotonic
 
 from temporalio import activity
 
 from activities.delivery.events import PlatformEvents
 from activities.delivery.findings import Findings
+from activities.delivery.hold import hold_account
 from activities.delivery.ports import DeliveryPorts, Granted, is_open
-from domain.delivery import Attempt, Delivered, Message, MessageStatus, Outcome
+from domain.delivery import (
+    Attempt,
+    Delivered,
+    Message,
+    MessageStatus,
+    NextStep,
+    Outcome,
+    after_failure,
+    goes_first,
+)
 from domain.errors import DependencyUnavailable, GatewayError, GatewayFault
 from domain.rate_limit import Lease, Slot
 from domain.send_queue import DeliveryReport
@@ -18,6 +29,9 @@ FLUSH_AFTER_S = 1.0
 """Outcomes are stored together, but not later than this."""
 
 STORE_AWAY_WAIT_MS = 5_000
+
+OTHERS_FIRST_WAIT_MS = 60_000
+"""How long to wait for another message of which has to be known first what became of it."""
 
 UNREADABLE = frozenset({GatewayFault.RECIPIENT_NOT_FOUND, GatewayFault.INVALID_REQUEST, GatewayFault.BANNED_WORDS})
 """Answers to reading a chat that will not change by asking again."""
@@ -36,24 +50,43 @@ class Outcomes:
     async def read_back(self, message: Message) -> bool:
         """Look for an open message in its chat; whether that told what to do with it."""
         try:
-            delivered = await self._ports.gateway.find_sent(
+            in_chat = await self._ports.gateway.find_sent(
                 account_id=message.account_id,
                 recipient_id=message.recipient_id,
                 text=message.text,
                 since=message.first_attempt_at or message.updated_at,
             )
         except GatewayError as error:
-            if error.fault in UNREADABLE:
-                # The chat is gone: what became of the message can't be learnt any more.
-                await self.fail(message, f"outcome_unknown:{error.fault}")
-            else:
-                self._found.defer(message.message_id, STORE_AWAY_WAIT_MS, f"gateway:{error.fault}")
+            await self._chat_unread(message, error)
             return True
+        if not in_chat:
+            return False
+        beside = await self._ports.messages.sent_beside(message)
+        now = datetime.now(UTC)
+        if any(goes_first(other, message, now) for other in beside):
+            self._found.defer(message.message_id, OTHERS_FIRST_WAIT_MS, "outcome_open")
+            return True
+        taken = {other.platform_message_id for other in beside}
+        delivered = next((each for each in in_chat if each.platform_message_id not in taken), None)
         if delivered is None:
             return False
         await self._ports.messages.settle([_outcome(message, MessageStatus.SENT, delivered=delivered)])
         self._found.settle(message.message_id, MessageStatus.SENT)
         return True
+
+    async def _chat_unread(self, message: Message, error: GatewayError) -> None:
+        if error.fault in UNREADABLE:
+            # The chat is gone: what became of the message can't be learnt any more.
+            await self.fail(message, f"outcome_unknown:{error.fault}")
+            return
+        next_step = after_failure(
+            error.fault, attempts=0, outcome_open=True, retry_after_s=error.retry_after_s, jitter=0
+        )
+        if next_step.step is NextStep.HOLD_ACCOUNT:
+            await hold_account(self._ports, self._found, self._events, message.account_id, error, next_step.delay_ms)
+        else:
+            wait_ms = max(STORE_AWAY_WAIT_MS, next_step.delay_ms)
+            self._found.defer(message.message_id, wait_ms, f"gateway:{error.fault}")
 
     async def end(self, message: Message, status: MessageStatus, reason: str) -> None:
         """End a message that must not be sent (any more); one that may be on its way is looked for first."""
@@ -69,12 +102,13 @@ class Outcomes:
 
         ``within_ms``: how long after its last attempt it may still appear in its chat.
         """
+        left = timedelta(milliseconds=within_ms) - (datetime.now(UTC) - message.updated_at)
         if await self.read_back(message):
             return False
-        if datetime.now(UTC) - message.updated_at >= timedelta(milliseconds=within_ms):
+        if left <= timedelta(0):
             return True
-        # The last attempt may still arrive: look again when it no longer can.
-        self._found.defer(message.message_id, within_ms, "outcome_open")
+        # The last attempt may have arrived since: look again when it no longer can.
+        self._found.defer(message.message_id, ceil(left / timedelta(milliseconds=1)), "outcome_open")
         return False
 
     async def fail(self, message: Message, reason: str) -> None:

@@ -41,6 +41,10 @@ class DeliveryActivities:
             messages = await self._stored(request.candidates)
             sendable: list[Message] = []
             for candidate in request.candidates:
+                if found.stopped:
+                    # Reading a chat has shown that the account has to wait.
+                    sendable = []
+                    break
                 message = messages.get(candidate.message_id)
                 if message is None or candidate.campaign_id not in gate.campaigns:
                     # Erased meanwhile: there is nothing to send, and the queue of the account must go on.

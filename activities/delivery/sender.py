@@ -18,6 +18,7 @@ from temporalio import activity
 from activities.delivery.admission import Admission
 from activities.delivery.events import PlatformEvents
 from activities.delivery.findings import Findings
+from activities.delivery.hold import hold_account
 from activities.delivery.outcomes import Outcomes
 from activities.delivery.ports import DeliveryPorts, Granted, is_open
 from domain.campaign import CampaignStanding, CampaignStatus
@@ -129,15 +130,17 @@ class Sender:
         return None
 
     async def _sent(self, granted: Granted, delivered: Delivered) -> None:
+        hold_ms = platform_hold_ms(delivered)
+        if hold_ms is not None:
+            # First of all: whoever goes on, should this process end now, must know of it.
+            self._found.stop(hold_ms, "platform_allowance_spent")
+            await self._hold_account(hold_ms, "platform_allowance_spent")
         self._found.settle(granted.message.message_id, MessageStatus.SENT)
         await self.outcomes.record(granted, MessageStatus.SENT, delivered=delivered)
         await self.outcomes.confirm(granted.lease)
         if self._session_was_expired:
             await self._events.session_works()
-        hold_ms = platform_hold_ms(delivered)
         if hold_ms is not None:
-            self._found.stop(hold_ms, "platform_allowance_spent")
-            await self._hold_account(hold_ms, "platform_allowance_spent")
             await self._events.violation(f"the platform's allowance is spent: nothing for {hold_ms} ms")
 
     async def _failed(self, granted: Granted, error: GatewayError) -> None:
@@ -151,6 +154,10 @@ class Sender:
             retry_after_s=error.retry_after_s,
             jitter=random.random(),
         )
+        holds = decision.step is NextStep.HOLD_ACCOUNT
+        if holds:
+            # First of all, as above.
+            await hold_account(self._ports, self._found, self._events, self._account_id, error, decision.delay_ms)
         if error.fault in REFUSALS or error.fault is GatewayFault.TRANSIENT:
             await self.outcomes.release(granted.lease)
         if decision.step is NextStep.FAIL:
@@ -167,21 +174,8 @@ class Sender:
         else:
             # Throttling and sessions are no fault of the message and don't count against it.
             await self.outcomes.record(granted, MessageStatus.QUEUED, reason=error.fault, attempts=message.attempts)
-        if decision.step is NextStep.HOLD_ACCOUNT:
-            await self._hold(error, decision.delay_ms)
-        else:
+        if not holds:
             self._found.defer(message.message_id, decision.delay_ms, f"gateway:{error.fault}")
-
-    async def _hold(self, error: GatewayError, delay_ms: int) -> None:
-        self._found.stop(delay_ms, f"gateway:{error.fault}")
-        await self.outcomes.flush()
-        if error.fault is GatewayFault.SESSION_EXPIRED and await self._events.session_expired():
-            return
-        await self._hold_account(delay_ms, error.fault)
-        if error.fault is GatewayFault.THROTTLED:
-            await self._events.violation(f"429 from the gateway: nothing for {delay_ms} ms")
-        elif error.fault is GatewayFault.AUTH:
-            await self._events.auth_failed()
 
     async def _hold_account(self, delay_ms: int, reason: str) -> None:
         try:

@@ -166,3 +166,13 @@ local function hold(key)
   local moment, reason = string.match(value, '^(%d+) (.*)$')
   return tonumber(moment), reason
 end
+
+-- Holds the account until a moment; a longer hold stays. Returns until when it is held, and why.
+local function hold_until(key, moment, reason)
+  local held_until, held_for = hold(key)
+  if moment <= held_until then
+    return held_until, held_for
+  end
+  redis.call('SET', key, string.format('%.0f %s', moment, reason), 'PX', ttl_ms(moment))
+  return moment, reason
+end

@@ -1,7 +1,4 @@
--- Holds the account until now + ARGV[2] µs for the reason ARGV[3]; a longer hold stays.
--- KEYS[1]: the hold. ARGV[1]: clock.
-local held_until = now + tonumber(ARGV[2])
-if held_until > hold(KEYS[1]) then
-  redis.call('SET', KEYS[1], string.format('%.0f %s', held_until, ARGV[3]), 'PX', ttl_ms(held_until))
-end
-return 1
+-- Holds the account; a longer hold stays.
+-- KEYS[1]: the hold. ARGV: clock; until when, or "" for now + ARGV[3] µs; that span; the reason.
+-- Returns {until when it is held, why}.
+return {hold_until(KEYS[1], tonumber(ARGV[2]) or now + tonumber(ARGV[3]), ARGV[4])}

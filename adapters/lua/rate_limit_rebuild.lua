@@ -1,12 +1,17 @@
 -- Restores the subjects that were in doubt when the claim was made. Nothing was granted on them since then, so what the
 -- claimant has read from the message store meanwhile is complete; if the claim is void, it may not be.
--- KEYS: the logs of these subjects, their index, other logs to restore.
+-- KEYS: the logs of these subjects, their index, other logs to restore, the hold.
 -- ARGV: clock; id of the claim; plan; JSON: for each log to restore its number in KEYS, name, kind ("span:<kind>") and
---       grants: lease id and score of each, in one list.
+--       grants: lease id and score of each, in one list; until when the platform asked to wait (0: it did not), and why.
 -- Returns the number of grants restored, or -1 when this changed nothing.
 local _, _, subjects = read_plan(ARGV[3])
 local index = subjects[1].index
 local run = run_member()
+-- A hold is true whatever has happened since it was read.
+local held_until = tonumber(ARGV[5])
+if held_until > now then
+  hold_until(KEYS[#KEYS], held_until, ARGV[6])
+end
 if not redis.call('ZSCORE', index, claim_member(run, ARGV[2])) then
   return -1
 end

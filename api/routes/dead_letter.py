@@ -155,6 +155,7 @@ async def discard(
 async def _again(letter: Message, retry_id: str, caller: Principal, ports: Ports) -> Draft:
     """The same message once more, for whoever asked for the first one, approved by whoever asks for it now."""
     original = await ports.campaigns.get(letter.campaign_id)
+    now = datetime.now(UTC)
     origin = letter.origin or MessageOrigin(provider="caller", model="", prompt_version="")
     return compose(
         record_id=retry_id,
@@ -165,10 +166,10 @@ async def _again(letter: Message, retry_id: str, caller: Principal, ports: Ports
         text=letter.text,
         message_type=letter.message_type,
         priority=original.priority if original is not None else Priority.MEDIUM,
-        origin=origin.model_copy(update={"approved_by": caller.user_id}),
+        origin=origin.model_copy(update={"approved_by": caller.user_id, "approved_at": now}),
         report=await require_moderated(letter.text, require_compliant(letter.text), ports),
         fingerprint=str(letter.message_id),
-        now=datetime.now(UTC),
+        now=now,
     )
 
 

@@ -219,8 +219,9 @@ async def edit_text(
 ) -> Message:
     """Only while it waits for review (else 409), and only with a text that no rule blocks (else 422).
 
-    The text before it stays in `earlier`. `approve` lets it be sent as well. `revision`, if given, is the one that you
-    read: 409 when somebody has edited since.
+    Where the recipient's region demands it, the sentence that says that AI helped is added. The text before it stays in
+    `earlier`. `approve` lets it be sent as well. `revision`, if given, is the one that you read: 409 when somebody has
+    edited since.
     """
     changed = await edit(record, message_id, body, caller.user_id, ports)
     await tell_changed(record, changed, engine, background)

@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Protocol
 from uuid import UUID
 
+from domain.audit import AuditEntry
 from domain.campaign import CampaignStanding
 from domain.delivery import AccountControl, Delivered, Message
 from domain.handover import HandOverNote
@@ -34,14 +35,16 @@ class AccountStore(Protocol):
 
     async def control(self, account_id: str) -> AccountControl: ...
 
-    async def put_control(self, control: AccountControl) -> bool:
-        """Store revision ``n`` over revision ``n - 1``; False when somebody else was faster."""
+    async def put_control(self, control: AccountControl, entry: AuditEntry | None = None) -> bool:
+        """Store revision ``n`` over revision ``n - 1``, and its audit entry with it; False when somebody else was
+        faster."""
         ...
 
     async def limits(self, account_id: str) -> AccountLimits: ...
 
-    async def put_limits(self, limits: AccountLimits) -> bool:
-        """Store revision ``n`` over revision ``n - 1``; False when somebody else was faster."""
+    async def put_limits(self, limits: AccountLimits, entry: AuditEntry | None = None) -> bool:
+        """Store revision ``n`` over revision ``n - 1``, and its audit entry with it; False when somebody else was
+        faster."""
         ...
 
     async def limits_history(self, account_id: str, *, limit: int) -> Sequence[AccountLimits]:
@@ -89,8 +92,8 @@ class Gateway(Protocol):
         """One message to many fans in one call, or saved at the platform for later."""
         ...
 
-    async def find_sent(self, *, account_id: str, recipient_id: str, text: str, since: datetime) -> Delivered | None:
-        """Read the chat back: the message with this text, sent by us since then, if it is there."""
+    async def find_sent(self, *, account_id: str, recipient_id: str, text: str, since: datetime) -> Sequence[Delivered]:
+        """Read the chat back: the messages with this text that we sent since then, oldest first."""
         ...
 
 

@@ -82,6 +82,13 @@ class MessageStore(Protocol):
         """
         ...
 
+    async def sent_beside(self, message: Message) -> Sequence[Message]:
+        """Other messages of its account to its recipient that were tried, read consistently.
+
+        What was last tried more than two days ago may be missing.
+        """
+        ...
+
     async def record_recalled(self, message: Message, now: datetime) -> None:
         """sent → recalled; idempotent."""
         ...

@@ -11,11 +11,14 @@ class SlotLog(Protocol):
     """The message store's memory of grants: what the limiter starts from when it has lost its own."""
 
     async def slots(self, account_id: str | None, since_us: int) -> Sequence[Slot]:
-        """Slots that count at or after a moment on Redis's clock, of one account or of all; read consistently."""
+        """Slots that count, and holds that end, at or after a moment on Redis's clock, of one account or of all.
+
+        Read consistently.
+        """
         ...
 
     async def keep(self, slots: Sequence[Slot]) -> None:
-        """Remember slots that no message is stored with."""
+        """Remember slots that no message is stored with, and holds."""
         ...
 
     async def forget(self, slots: Sequence[Slot]) -> None:
@@ -58,8 +61,8 @@ class Limiter(Protocol):
         sent: a lease that got lost with Redis's memory before it was stored admits nothing."""
         ...
 
-    async def confirm(self, lease: Lease) -> None:
-        """The call completed: the slot counts from now."""
+    async def confirm(self, lease: Lease, *, arrives_within_ms: int = 0) -> None:
+        """The call completed: the slot counts from now, or from when its message has arrived at the latest."""
         ...
 
     async def release(self, lease: Lease) -> None:
@@ -67,7 +70,10 @@ class Limiter(Protocol):
         ...
 
     async def hold(self, account_id: str, duration_ms: int, reason: str) -> None:
-        """Grant nothing to the account for that long: the platform itself asked for it. Never shortens a hold."""
+        """Grant nothing to the account for that long: the platform itself asked for it. Never shortens a hold.
+
+        The message store keeps it, so that it outlives the limiter's memory.
+        """
         ...
 
     async def usage(self, account_id: str, windows: Sequence[Window]) -> AccountUsage:

@@ -79,6 +79,10 @@ def _outcome(rule: GatewayFault | None, work: Callable[[], Reply]) -> Reply | No
         case GatewayFault(kind="rate_limited"):
             return Reply.limited("Too many requests.", rule.retry_after_s)
         case GatewayFault(kind="server_error"):
+            if rule.after_accept and rule.arrives_after_s:
+                asyncio.get_running_loop().call_later(rule.arrives_after_s, work)
+            elif rule.after_accept:
+                work()
             return Reply.refused(rule.status, "SERVER_ERROR", "OnlyFans is unavailable.")
         case GatewayFault(kind="session_expired"):
             return Reply.refused(401, "SESSION_EXPIRED", "The account's OnlyFans session has expired: reconnect it.")

@@ -89,7 +89,12 @@ class GatewayFault(FaultRule):
     account: str | None = None
     chat_id: str | None = None
     status: int = Field(default=503, ge=500, le=599, description="of a server_error")
-    after_accept: bool = Field(default=False, description="a connection_reset that comes after the acceptance")
+    after_accept: bool = Field(
+        default=False, description="a connection_reset or server_error that comes after the acceptance"
+    )
+    arrives_after_s: float = Field(
+        default=0, ge=0, description="how long after a server_error its message is accepted, given after_accept"
+    )
     words: tuple[str, ...] = Field(default=("forbidden",), description="the words that banned_words names")
 
     def covers(self, call: Call) -> bool:

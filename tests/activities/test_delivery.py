@@ -114,10 +114,16 @@ async def stored(ports: Ports, message: Message) -> Message:
     return (await ports.messages.get_many(message.campaign_id, [message.message_id]))[message.message_id]
 
 
-async def grow_old(ports: Ports, message: Message) -> None:
-    """Let an open attempt be a minute old."""
-    old = datetime.now(UTC) - timedelta(minutes=1)
-    slot = Slot(lease_id="old", account_id=message.account_id, message_type=message.message_type, counts_at_us=0)
+async def grow_old(ports: Ports, message: Message, age: timedelta = timedelta(minutes=1)) -> None:
+    """Let an open attempt be old."""
+    old = datetime.now(UTC) - age
+    slot = Slot(
+        lease_id=uuid4().hex,
+        account_id=message.account_id,
+        message_type=message.message_type,
+        recipient_id=message.recipient_id,
+        counts_at_us=int(old.timestamp() * 1_000_000),
+    )
     attempt = Attempt(message=message, slot=slot)
     await ports.messages.begin_sends([attempt], old)
     await ports.messages.settle(
@@ -153,6 +159,31 @@ class ImpatientGateway:
     async def send(self, **arguments: Any) -> Delivered:
         async with asyncio.timeout(0.1):
             return await self._gateway.send(**arguments)
+
+
+class CountingGateway:
+    """The real gateway, and how often it was asked to send."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        self._gateway = gateway
+        self.sends = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._gateway, name)
+
+    async def send(self, **arguments: Any) -> Delivered:
+        self.sends += 1
+        return await self._gateway.send(**arguments)
+
+
+class RefusingGateway:
+    """The real gateway, with another body for each key: it refuses every key that it knows."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        self._gateway = gateway
+
+    async def send(self, *, text: str, **arguments: Any) -> Delivered:
+        return await self._gateway.send(text=f"{text} ", **arguments)
 
 
 class TestSending:
@@ -388,6 +419,24 @@ class TestFaults:
         assert (report.wait_ms, report.reason) == (30_000, "gateway:throttled")
         assert await alerts(ports, message.account_id) == [AlertKind.RATE_LIMIT_VIOLATION]
 
+    async def test_a_hold_outlives_a_process_that_ends_right_after_the_429(
+        self, ports: Ports, message: Message, onlyfans: Simulator, deliver: Deliver
+    ) -> None:
+        class EndsWithTheProcess:
+            """The real store, of which nothing is heard any more once the outcome is known."""
+
+            def __getattr__(self, name: str) -> Any:
+                return getattr(ports.messages, name)
+
+            async def settle(self, _: Sequence[Outcome]) -> None:
+                raise ConnectionError("the process is ending")
+
+        await onlyfans.fault("rate_limited", retry_after_s=30, count=1)
+        with pytest.raises(ConnectionError):
+            await deliver(message, messages=EndsWithTheProcess())
+        assert (await deliver(message)).reason == "rate_limit:platform"
+        assert await accepted(onlyfans) == 0
+
     async def test_a_session_that_expires_elsewhere_stops_a_running_round(
         self, ports: Ports, record: CampaignRecord, onlyfans: Simulator, deliver: Deliver
     ) -> None:
@@ -476,8 +525,8 @@ class TestFaults:
         assert [deferred.reason for deferred in report.deferred] == ["gateway:server_error"]
         left = await stored(ports, message)
         assert (left.status, left.reason) == (MessageStatus.SENDING, "server_error")
-        early = await deliver(left)
-        assert [deferred.reason for deferred in early.deferred] == ["gateway:server_error"]
+        early = await deliver(left, lease_ms=600_000)
+        assert [deferred.reason for deferred in early.deferred] == ["outcome_open"]
         assert await accepted(onlyfans) == 0
         await grow_old(ports, left)
         report = await deliver(left)
@@ -487,22 +536,123 @@ class TestFaults:
     async def test_a_message_that_did_arrive_despite_the_error_is_not_sent_again(
         self, ports: Ports, message: Message, onlyfans: Simulator, deliver: Deliver
     ) -> None:
+        await onlyfans.fault("server_error", count=1, after_accept=True)
         await deliver(message)
-        sent = await stored(ports, message)
-        other = message.model_copy(
-            update={
-                "message_id": uuid4(),
-                "status": MessageStatus.SENDING,
-                "reason": "server_error",
-                "attempts": 1,
-                "first_attempt_at": datetime.now(UTC),
-                "updated_at": datetime.now(UTC) - timedelta(minutes=1),
-            }
+        assert (await stored(ports, message)).status is MessageStatus.SENDING
+        report = await deliver(message, lease_ms=600_000)
+        assert [settled.status for settled in report.settled] == [MessageStatus.SENT]
+        assert await accepted(onlyfans) == 1
+
+    async def test_a_message_that_arrives_late_is_not_sent_again(
+        self, ports: Ports, message: Message, onlyfans: Simulator, deliver: Deliver
+    ) -> None:
+        await onlyfans.fault("server_error", status=504, count=1, after_accept=True, arrives_after_s=2)
+        await deliver(message)
+        await grow_old(ports, await stored(ports, message), timedelta(seconds=10))
+        watched = CountingGateway(ports.gateway)
+        await deliver(message, lease_ms=600_000, gateway=watched)
+        async with asyncio.timeout(30):
+            while not await accepted(onlyfans):
+                await asyncio.sleep(0.05)
+        await deliver(message, lease_ms=600_000, gateway=watched)
+        assert (await stored(ports, message)).status is MessageStatus.SENT
+        assert watched.sends == 0
+
+    async def test_what_is_too_old_for_its_key_waits_as_well_for_what_may_still_arrive(
+        self, ports: Ports, record: CampaignRecord, onlyfans: Simulator, deliver: Deliver
+    ) -> None:
+        (message,) = await queue(
+            ports,
+            record,
+            "1",
+            status=MessageStatus.SENDING,
+            reason="unknown_outcome",
+            attempts=9,
+            failures=8,
+            first_attempt_at=datetime.now(UTC) - timedelta(hours=24),
         )
-        await ports.messages.create_many([other])
-        await deliver(other)
-        found = await stored(ports, other)
-        assert (found.status, found.platform_message_id) == (MessageStatus.SENT, sent.platform_message_id)
+        report = await deliver(message, lease_ms=600_000)
+        assert [deferred.reason for deferred in report.deferred] == ["outcome_open"]
+        assert (await stored(ports, message)).status is MessageStatus.SENDING
+        await grow_old(ports, message)
+        await deliver(message)
+        left = await stored(ports, message)
+        assert (left.status, left.reason) == (MessageStatus.FAILED, "no_answer_after_8_attempts")
+
+    async def test_a_refusal_is_no_word_about_an_earlier_attempt(
+        self, ports: Ports, message: Message, onlyfans: Simulator, deliver: Deliver
+    ) -> None:
+        await onlyfans.fault("connection_reset", count=1, after_accept=True)
+        await deliver(message)
+        assert (await stored(ports, message)).reason == "unknown_outcome"
+        report = await deliver(message, gateway=RefusingGateway(ports.gateway))
+        assert [deferred.reason for deferred in report.deferred] == ["gateway:invalid_request"]
+        report = await deliver(message)
+        assert [settled.status for settled in report.settled] == [MessageStatus.SENT]
+        assert await accepted(onlyfans) == 1
+
+    async def test_a_refused_message_that_certainly_reached_nobody_fails_with_the_refusal(
+        self, ports: Ports, message: Message, onlyfans: Simulator, deliver: Deliver
+    ) -> None:
+        await onlyfans.fault("timeout_before_accept", hang_s=1, count=1)
+        await deliver(message, lease_ms=700, timeout_s=0.1, gateway=ImpatientGateway(ports.gateway))
+        await onlyfans.fault("banned_words", count=1)
+        await deliver(message)
+        assert (await stored(ports, message)).status is MessageStatus.SENDING
+        await grow_old(ports, await stored(ports, message))
+        report = await deliver(message)
+        assert [settled.status for settled in report.settled] == [MessageStatus.FAILED]
+        assert (await stored(ports, message)).reason == "banned_words"
+        assert await accepted(onlyfans) == 0
+
+    async def test_a_throttled_look_into_a_chat_holds_the_account(
+        self, ports: Ports, record: CampaignRecord, onlyfans: Simulator, deliver: Deliver
+    ) -> None:
+        left_open = {"status": MessageStatus.SENDING, "reason": "server_error", "attempts": 1}
+        messages = [
+            *await queue(ports, record, "1", "2", **left_open),
+            *await queue(ports, record, "3"),
+        ]
+        await onlyfans.fault("rate_limited", endpoint="list", retry_after_s=30)
+        report = await deliver(*messages)
+        assert (report.wait_ms, report.reason) == (30_000, "gateway:throttled")
+        assert await alerts(ports, messages[0].account_id) == [AlertKind.RATE_LIMIT_VIOLATION]
+        assert 0 < (await ports.limiter.usage(messages[0].account_id, ())).held_ms <= 30_000
+        assert [rule["fired"] for rule in (await onlyfans.get("faults"))["faults"]] == [1]
+        assert await accepted(onlyfans) == 0
+
+    async def test_cancelled_messages_are_not_looked_for_while_the_platform_throttles(
+        self, ports: Ports, record: CampaignRecord, onlyfans: Simulator, deliver: Deliver
+    ) -> None:
+        messages = await queue(ports, record, "1", "2", status=MessageStatus.SENDING, attempts=1)
+        await ports.campaigns.set_status(record.campaign_id, CampaignStatus.CANCELLING, "")
+        await onlyfans.fault("rate_limited", endpoint="list", retry_after_s=30)
+        report = await deliver(*messages)
+        assert (report.wait_ms, report.reason) == (30_000, "gateway:throttled")
+        assert [rule["fired"] for rule in (await onlyfans.get("faults"))["faults"]] == [1]
+
+    async def test_a_limit_that_was_changed_while_a_chat_was_read_applies_to_the_next_grant(
+        self, ports: Ports, record: CampaignRecord, onlyfans: Simulator, deliver: Deliver
+    ) -> None:
+        account = record.lanes[0].account_id
+        (left_open,) = await queue(ports, record, "1", status=MessageStatus.SENDING, reason="server_error", attempts=1)
+        (other,) = await queue(ports, record, "2")
+
+        class Closing:
+            """The real gateway; while a chat is read, somebody closes the account by a limit of 0."""
+
+            def __getattr__(self, name: str) -> Any:
+                return getattr(ports.gateway, name)
+
+            async def find_sent(self, **arguments: Any) -> Sequence[Delivered]:
+                closed = AccountLimits(account_id=account, account=(Cap(limit=0, seconds=60),), revision=1)
+                await ports.accounts.put_limits(closed)
+                return await ports.gateway.find_sent(**arguments)
+
+        (first,) = await queue(ports, record, "3")
+        report = await deliver(first, left_open, other, gateway=Closing())
+        assert [settled.message_id for settled in report.settled] == [first.message_id]
+        assert report.reason == "rate_limit:account"
         assert await accepted(onlyfans) == 1
 
     async def test_the_last_attempt_is_followed_by_a_dead_letter(
@@ -542,6 +692,70 @@ class TestFaults:
         report = await deliver(message)
         assert [settled.status for settled in report.settled] == [MessageStatus.FAILED]
         assert (await stored(ports, message)).reason == "outcome_unknown:banned_words"
+
+
+class TestTheSameTextTwice:
+    """Two messages that say the same to the same fan; one of them was tried, and its outcome is open."""
+
+    async def tried(self, ports: Ports, record: CampaignRecord) -> Message:
+        """A message that never arrived, and whose attempt is an hour old. The fan may be written to often."""
+        limits = AccountLimits(
+            account_id=record.lanes[0].account_id, recipient=(Cap(limit=10, seconds=60),), revision=1
+        )
+        await ports.accounts.put_limits(limits)
+        (message,) = await queue(ports, record, "1", message_id=uuid4())
+        await grow_old(ports, message.model_copy(update={"reason": "server_error"}), timedelta(hours=1))
+        return await stored(ports, message)
+
+    async def arrivals(self, onlyfans: Simulator, ports: Ports, *messages: Message) -> None:
+        """Each message is sent, with a message of its own at the platform."""
+        left = [await stored(ports, message) for message in messages]
+        assert [each.status for each in left] == [MessageStatus.SENT] * len(left)
+        assert len({each.platform_message_id for each in left}) == len(left) == await accepted(onlyfans)
+
+    async def test_what_another_message_was_sent_as_is_no_evidence(
+        self, ports: Ports, record: CampaignRecord, onlyfans: Simulator, deliver: Deliver
+    ) -> None:
+        lost = await self.tried(ports, record)
+        (other,) = await queue(ports, record, "1")
+        await deliver(other)
+        await deliver(lost)
+        await self.arrivals(onlyfans, ports, lost, other)
+
+    async def test_of_two_in_the_chat_the_other_one_is_it(
+        self, ports: Ports, record: CampaignRecord, onlyfans: Simulator, deliver: Deliver
+    ) -> None:
+        (late,) = await queue(ports, record, "1", message_id=uuid4())
+        (other,) = await queue(ports, record, "1")
+        await deliver(other)
+        await onlyfans.fault("server_error", count=1, after_accept=True)
+        await deliver(late)
+        await deliver(late)
+        await self.arrivals(onlyfans, ports, late, other)
+
+    async def test_what_a_killed_worker_sent_is_settled_by_its_key_first(
+        self, ports: Ports, record: CampaignRecord, onlyfans: Simulator, deliver: Deliver
+    ) -> None:
+        lost = await self.tried(ports, record)
+        (other,) = await queue(ports, record, "1")
+        await onlyfans.fault("connection_reset", count=1, after_accept=True)
+        await deliver(other)
+        report = await deliver(lost)
+        assert [deferred.reason for deferred in report.deferred] == ["outcome_open"]
+        await deliver(other)
+        await deliver(lost)
+        await self.arrivals(onlyfans, ports, lost, other)
+
+    async def test_of_two_that_are_both_read_back_one_takes_it_and_the_other_is_sent(
+        self, ports: Ports, record: CampaignRecord, onlyfans: Simulator, deliver: Deliver
+    ) -> None:
+        lost = await self.tried(ports, record)
+        (other,) = await queue(ports, record, "1")
+        await onlyfans.fault("server_error", count=1, after_accept=True)
+        await deliver(other)
+        await grow_old(ports, await stored(ports, other))
+        await deliver(lost, other)
+        await self.arrivals(onlyfans, ports, lost, other)
 
 
 class TestBlockedOnTheWay:

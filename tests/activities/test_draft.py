@@ -1,6 +1,6 @@
 """Drafting a page by itself: whatever the providers do, every recipient gets a message or a person who looks at it."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -11,6 +11,7 @@ import pytest
 from temporalio.exceptions import ApplicationError
 from temporalio.testing import ActivityEnvironment
 
+from activities.draft import Inspection
 from activities.page import DraftPage, GenerationPorts
 from activities.provider import Drafted, ProviderActivities, ReconcileCosts
 from adapters.bootstrap import Ports
@@ -22,8 +23,11 @@ from domain.campaign import CampaignRecord, OnBudget
 from domain.compliance import ComplianceLevel
 from domain.cost import CostHold
 from domain.delivery import Message, MessageStatus, message_id
-from domain.provider import ContentPlan, GeneralText
+from domain.progress import Tally
+from domain.provider import Author, ContentPlan, GeneralText, IntentType
+from domain.quality import combined, quality_score
 from domain.review import AutonomyOptIn
+from local.ai.writing import judgement
 from tests.local import Simulator
 from tests.workflows.launcher import intent
 from worker import generation
@@ -38,6 +42,9 @@ PLAN = ContentPlan(
     ),
 )
 FANS = 6
+SECOND_GROUP = '"recipient_id": "1002"'
+"""In the question for the second group of two."""
+
 S = MessageStatus
 
 
@@ -48,13 +55,20 @@ class Drafting:
         self._ports = ports
         self.generating = generating
         self.record = record
+        self.beats: list[Tally] = []
 
-    async def draft(self, *, page: int = 0, attempt: int = 1, waited_s: float = 0, **changes: Any) -> Drafted:
+    async def draft(
+        self, *, page: int = 0, attempt: int = 1, waited_s: float = 0, carried: Sequence[object] = (), **changes: Any
+    ) -> Drafted:
+        """``carried``: the details of the last heartbeat of the attempt before. Those of this one end in ``beats``."""
         environment = ActivityEnvironment()
+        environment.on_heartbeat = self.beats.append
         environment.info = replace(
             environment.info,
             attempt=attempt,
             current_attempt_scheduled_time=environment.info.scheduled_time + timedelta(seconds=waited_s),
+            heartbeat_timeout=timedelta(milliseconds=40),
+            heartbeat_details=carried,
         )
         account = self.record.lanes[0].account_id
         drafted: Drafted = await environment.run(
@@ -81,6 +95,16 @@ class Drafting:
 
 
 Begin = Callable[..., Awaitable[Drafting]]
+
+
+async def calls(ai: Simulator, endpoint: str = "chat") -> list[Any]:
+    """What reached the provider there, in its order, failed calls included."""
+    return list((await ai.get("arrivals", endpoint=endpoint))["arrivals"])
+
+
+def answers(tally: Tally) -> int:
+    """How many of them it says were answered."""
+    return sum(route.answers for route in tally.routes)
 
 
 @pytest.fixture
@@ -136,12 +160,17 @@ async def test_an_outage_is_waited_out_while_there_is_patience(begin: Begin, ai:
 
 
 async def test_after_that_fans_get_the_general_text_which_costs_nothing(begin: Begin, ai: Simulator) -> None:
-    drafting = await begin()
+    author = Author(provider="azure", model="gpt-4o", prompt_version="plan.v2")
+    drafting = await begin(plan=PLAN.model_copy(update={"author": author}))
     await ai.fault("server_error", status=503, endpoint="chat")
     drafted = await drafting.draft(patience_s=60, waited_s=61)
     messages = await drafting.messages()
     assert {message.text for message in messages} == {PLAN.general_texts[0].text}
-    assert all(message.origin is not None and message.origin.cached for message in messages)
+    for message in messages:
+        assert message.origin is not None
+        assert message.origin.cached
+        assert (message.origin.provider, message.origin.model) == (author.provider, author.model)
+        assert message.origin.prompt_version == author.prompt_version
     assert {message.reason for message in messages} == {"general_text:transient"}
     assert (drafted.tally.cached, await drafting.spent()) == (FANS, 0)
     assert drafted.tally.fallbacks[-1].to == "cache"
@@ -195,9 +224,13 @@ async def test_without_a_general_text_a_person_writes(begin: Begin, ai: Simulato
     assert (drafted.page.unwritten, drafted.page.awaiting) == (FANS, 0)
 
 
-async def test_a_general_text_that_names_somebody_reaches_nobody(begin: Begin, ai: Simulator) -> None:
-    text = GeneralText(language="en", text="The spring set is here. I made it for Maya, and for you.")
-    drafting = await begin(plan=PLAN.model_copy(update={"general_texts": (text,)}), brief="Spring; thank you, maya.")
+@pytest.mark.parametrize(
+    "text",
+    ["The spring set is here. I made it for Maya, and for you.", "the spring set is here, i made it for maya"],
+)
+async def test_a_general_text_that_names_somebody_reaches_nobody(begin: Begin, ai: Simulator, text: str) -> None:
+    plan = PLAN.model_copy(update={"general_texts": (GeneralText(language="en", text=text),)})
+    drafting = await begin(plan=plan, brief="Spring; thank you, maya.")
     assert drafting.record.named == ("maya",)
     await ai.fault("server_error", status=503, endpoint="chat")
     await drafting.draft(patience_s=0)
@@ -241,14 +274,42 @@ class TestMoney:
 class TestAgain:
     async def test_only_what_is_missing_is_written(self, begin: Begin, ai: Simulator) -> None:
         drafting = await begin()
-        await ai.fault("server_error", status=503, count=6)
+        await ai.fault("server_error", status=503, endpoint="chat", only_contains=SECOND_GROUP)
         with pytest.raises(ApplicationError):
             await drafting.draft(messages_per_call=2, concurrency=1, patience_s=60)
         before = {message.message_id: message.text for message in await drafting.messages()}
+        assert len(before) == FANS - 2
+        await ai.http.delete("/_control/faults")
+        asked, moderated = len(await calls(ai)), len(await calls(ai, "moderations"))
         await drafting.draft(messages_per_call=2, concurrency=1, attempt=2, patience_s=60)
         after = {message.message_id: message.text for message in await drafting.messages()}
         assert len(after) == FANS
         assert before.items() <= after.items()
+        assert len(await calls(ai)) == asked + 1
+        assert len(await calls(ai, "moderations")) == moderated + 1
+
+    async def test_what_happened_until_the_last_heartbeat_is_not_forgotten(self, begin: Begin, ai: Simulator) -> None:
+        drafting = await begin()
+        await ai.fault("hang", endpoint="chat", only_contains=SECOND_GROUP)
+        with pytest.raises(ApplicationError):
+            await drafting.draft(
+                messages_per_call=2,
+                concurrency=1,
+                patience_s=60,
+                ladder=replace(drafting.generating.ladder, call_timeout_s=0.3),
+            )
+        last = drafting.beats[-1]
+        # The first group was written before the second one was waited for.
+        assert answers(last) >= 1
+        assert last.fallback_count >= 1
+        await ai.http.delete("/_control/faults")
+        # As a worker gets it from the server.
+        carried = last.model_dump(mode="json", by_alias=True)
+        drafted = await drafting.draft(messages_per_call=2, attempt=2, patience_s=60, carried=[carried])
+        assert drafted.page.ready == FANS
+        assert answers(drafted.tally) == answers(last) + 1
+        assert drafted.tally.fallbacks[: last.fallback_count] == last.fallbacks
+        assert drafted.tally.fallback_count == last.fallback_count
 
     async def test_nothing_is_bought_twice(self, begin: Begin, ports: Ports, ai: Simulator) -> None:
         drafting = await begin()
@@ -262,6 +323,59 @@ class TestAgain:
         book = (await ai.get("usage"))["requests"]
         assert len(book) == bought
         assert (await ports.costs.campaign_totals(drafting.record.campaign_id)).calls == bought
+
+
+class TestJudge:
+    """A model that reads each text as well, where that is wanted."""
+
+    @pytest.fixture
+    def judging(self, begin: Begin, ports: Ports) -> Begin:
+        async def started(**changes: Any) -> Drafting:
+            drafting = await begin(**changes)
+            inspection = Inspection(ports.similarity, ports.prompts, ports.moderator, judged=True)
+            drafting.generating = replace(drafting.generating, inspection=inspection)
+            return drafting
+
+        return started
+
+    async def test_its_points_count_and_each_is_paid_for(self, judging: Begin, ports: Ports, ai: Simulator) -> None:
+        drafting = await judging()
+        drafted = await drafting.draft(messages_per_call=FANS)
+        prompts = ports.prompts
+        for message, name in await self.named(drafting):
+            points = judgement(prompts.judge(text=message.text, brief=drafting.record.brief).user)["score"]
+            assert message.quality == combined(quality_score(message.text, name), points / 100)
+        totals = await ports.costs.campaign_totals(drafting.record.campaign_id)
+        assert totals.calls == len((await ai.get("usage"))["requests"]) == 1 + FANS
+        assert (totals.held_micros, drafted.cost_micros) == (0, totals.cost_micros)
+        asked = {route.intent: route.answers for route in drafted.tally.routes}
+        assert asked == {IntentType.MESSAGE_GENERATION: 1, IntentType.CONTENT_VALIDATION: FANS}
+
+    @pytest.mark.parametrize("fault", [{"kind": "server_error", "status": 503}, {"kind": "malformed_json"}])
+    async def test_without_its_answer_the_cheap_score_stands(
+        self, judging: Begin, ai: Simulator, fault: dict[str, Any]
+    ) -> None:
+        drafting = await judging()
+        await ai.fault(**fault, only_contains="You judge one direct message")
+        drafted = await drafting.draft(messages_per_call=FANS)
+        assert drafted.page.ready == FANS
+        assert drafted.tally.fallback_count > 0
+        for message, name in await self.named(drafting):
+            assert message.quality == quality_score(message.text, name)
+
+    async def test_without_money_it_is_not_asked(self, judging: Begin, ai: Simulator) -> None:
+        drafting = await judging(max_cost="0.000001")
+        await drafting.draft()
+        assert await calls(ai) == []
+        for message, name in await self.named(drafting):
+            assert message.text
+            assert message.quality == quality_score(message.text, name)
+
+    async def named(self, drafting: Drafting) -> list[tuple[Message, str]]:
+        """The messages with their recipients' names."""
+        found = [(message, f"Maya{int(message.recipient_id) - 1000}") for message in await drafting.messages()]
+        assert len(found) == FANS
+        return found
 
 
 async def test_what_was_paid_for_and_never_arrived_is_found_at_the_end(

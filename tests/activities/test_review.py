@@ -1,6 +1,6 @@
 """Carrying out a decision by itself, and what experiments learn from it."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 import pytest
@@ -31,12 +31,13 @@ class Reviewing:
         self.drafts = drafts
         self.experiment = experiment
 
-    async def decide(self, verdict: Verdict | None, *named: Message) -> PageDrafted:
-        """Carry out a decision that is made now; without a verdict the page is only read."""
+    async def decide(self, verdict: Verdict | None, *named: Message, at: datetime | None = None) -> PageDrafted:
+        """Carry out a decision that was made at a moment, else now; without a verdict the page is only read."""
         decision = None
         if verdict is not None:
             ids = tuple(message.message_id for message in named)
-            decision = Decision(verdict=verdict, decided_by="luna", decided_at=datetime.now(UTC), messages=ids)
+            decided_at = at or datetime.now(UTC)
+            decision = Decision(verdict=verdict, decided_by="luna", decided_at=decided_at, messages=ids)
         first = self.drafts[0]
         request = ReviewedPage(campaign_id=first.campaign_id, account_id=first.account_id, page=0, decision=decision)
         activities = ReviewActivities(self._ports.campaigns, self._ports.messages, self._ports.experiments)
@@ -83,6 +84,20 @@ async def reviewing(ports: Ports, settings: Settings) -> Reviewing:
     ]
     await ports.messages.create_many(drafts)
     return Reviewing(ports, drafts, experiment)
+
+
+async def test_the_moment_of_a_decision_is_when_it_was_made(reviewing: Reviewing, ports: Ports) -> None:
+    """Not when a worker came to carry it out, or when the page existed that it is about."""
+    first, second, _ = reviewing.drafts
+    made = datetime.now(UTC) - timedelta(hours=1)
+    await reviewing.decide(Verdict.APPROVE, first, at=made)
+    await reviewing.decide(Verdict.REJECT, second, at=made)
+    ids = [first.message_id, second.message_id]
+    stored = await ports.messages.get_many(first.campaign_id, ids)
+    assert [each.review and each.review.decided_at for each in stored.values()] == [made, made]
+    approved = stored[first.message_id].origin
+    assert approved is not None
+    assert (approved.approved_by, approved.approved_at) == ("luna", made)
 
 
 async def test_what_became_of_the_drafts_is_observed_however_often_it_is_carried_out(reviewing: Reviewing) -> None:

@@ -210,6 +210,21 @@ class TestBeginSends:
         assert await stored(store, message) == message
         assert await DynamoSlots(dynamo).slots(message.account_id, 0) == []
 
+    async def test_what_was_tried_beside_it_is_found_by_the_slots(self, store: DynamoMessages) -> None:
+        account = an_account()
+        mine = await begun(store, a_campaign(), account_id=account)
+        recipient = mine.message.recipient_id
+        beside = await begun(store, a_campaign(), account_id=account, recipient_id=recipient)
+        await begun(store, a_campaign(), account_id=account, recipient_id="other")
+        again = an_attempt(await stored(store, beside.message))
+        await store.begin_sends([again], LATER)
+        receipt = Delivered(platform_message_id="7", created_at=LATER)
+        await store.settle([outcome(again, S.SENT, delivered=receipt)])
+        (found,) = await store.sent_beside(mine.message)
+        assert (found.message_id, found.platform_message_id) == (beside.message.message_id, "7")
+        (found,) = await store.sent_beside(beside.message)
+        assert found.message_id == mine.message.message_id
+
     async def test_a_message_that_is_not_stored_does_not_begin(self, store: DynamoMessages, campaign: str) -> None:
         assert await store.begin_sends([an_attempt(a_message(campaign))], NOW) == frozenset()
         assert await store.count_by_status(campaign) == {}

@@ -1,7 +1,7 @@
 """The OnlyFans gateway through its real SDK: one message a key, and every failure by its right name."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
@@ -204,9 +204,8 @@ class TestUnsend:
     async def test_it_is_gone_from_the_chat(self, gateway: OnlyFansGateway) -> None:
         kept, taken_back = await send(gateway, "Hello Maya"), await send(gateway, "Hello Mia")
         await unsend(gateway, taken_back.platform_message_id)
-        assert await find(gateway, "Hello Mia") is None
-        found = await find(gateway, "Hello Maya")
-        assert found is not None
+        assert await find(gateway, "Hello Mia") == []
+        (found,) = await find(gateway, "Hello Maya")
         assert found.platform_message_id == kept.platform_message_id
 
     async def test_what_is_gone_already_counts_as_taken_back(self, gateway: OnlyFansGateway) -> None:
@@ -269,11 +268,11 @@ class TestSendMass:
                 text="Hello everybody, blackmail is no topic",
                 since=datetime.now(UTC),
             )
-            assert found is not None
+            assert len(found) == 1
 
     async def test_saved_for_later_nobody_has_it(self, gateway: OnlyFansGateway) -> None:
         assert (await send_mass(gateway, save_for_later=True)).platform_message_id
-        assert await find(gateway, "Hello everybody, blackmail is no topic") is None
+        assert await find(gateway, "Hello everybody, blackmail is no topic") == []
 
     async def test_the_same_key_is_answered_with_the_same_message(
         self, gateway: OnlyFansGateway, onlyfans: Simulator
@@ -304,7 +303,7 @@ class TestSendMass:
         delivered = await send_mass(gateway, key=key)
         assert (await send_mass(gateway, key=key)).platform_message_id == delivered.platform_message_id
         chat = await find(gateway, "Hello everybody, blackmail is no topic")
-        assert chat is not None
+        assert len(chat) == 1
 
     async def test_the_gateways_own_screening_refuses(self, gateway: OnlyFansGateway) -> None:
         with pytest.raises(GatewayError) as refused:
@@ -350,7 +349,9 @@ class TestRetryAfter:
         assert retry_after_s(httpx.Response(429, headers=headers)) == seconds
 
 
-async def find(gateway: OnlyFansGateway, text: str = "Hello Maya", since: datetime | None = None) -> Delivered | None:
+async def find(
+    gateway: OnlyFansGateway, text: str = "Hello Maya", since: datetime | None = None
+) -> Sequence[Delivered]:
     return await gateway.find_sent(
         account_id="acct_luna", recipient_id=FAN, text=text, since=since or datetime.now(UTC)
     )
@@ -359,10 +360,13 @@ async def find(gateway: OnlyFansGateway, text: str = "Hello Maya", since: dateti
 class TestFindSent:
     async def test_a_message_that_was_sent_is_found_with_its_receipt(self, gateway: OnlyFansGateway) -> None:
         delivered = await send(gateway)
-        found = await find(gateway)
-        assert found is not None
+        (found,) = await find(gateway)
         assert found.platform_message_id == delivered.platform_message_id
         assert (found.created_at, found.replayed) == (delivered.created_at, True)
+
+    async def test_all_that_say_the_same_are_found_oldest_first(self, gateway: OnlyFansGateway) -> None:
+        sent = [await send(gateway) for _ in range(3)]
+        assert [each.platform_message_id for each in await find(gateway)] == [each.platform_message_id for each in sent]
 
     @pytest.mark.parametrize("later", [99, 100, 230])
     async def test_it_is_found_however_many_messages_came_after_it(
@@ -371,28 +375,27 @@ class TestFindSent:
         delivered = await send(gateway)
         fan_writes = {"account": "acct_luna", "chat_id": FAN, "text": "hi"}
         await asyncio.gather(*(onlyfans.post("incoming", fan_writes) for _ in range(later)))
-        found = await find(gateway)
-        assert found is not None
+        (found,) = await find(gateway)
         assert found.platform_message_id == delivered.platform_message_id
 
     async def test_another_text_is_not_it(self, gateway: OnlyFansGateway) -> None:
         await send(gateway, "Hello Mia")
-        assert await find(gateway) is None
+        assert await find(gateway) == []
 
     async def test_what_the_fan_wrote_is_not_it(self, gateway: OnlyFansGateway, onlyfans: Simulator) -> None:
         await onlyfans.post("incoming", {"account": "acct_luna", "chat_id": FAN, "text": "Hello Maya"})
-        assert await find(gateway) is None
+        assert await find(gateway) == []
 
     async def test_what_was_sent_long_before_is_not_it(self, gateway: OnlyFansGateway) -> None:
         await send(gateway)
-        assert await find(gateway, since=datetime.now(UTC) + timedelta(hours=1)) is None
+        assert await find(gateway, since=datetime.now(UTC) + timedelta(hours=1)) == []
 
     async def test_a_clock_that_is_a_little_behind_does_not_hide_it(self, gateway: OnlyFansGateway) -> None:
         await send(gateway)
-        assert await find(gateway, since=datetime.now(UTC) + timedelta(minutes=1)) is not None
+        assert await find(gateway, since=datetime.now(UTC) + timedelta(minutes=1)) != []
 
     async def test_an_empty_chat_has_nothing(self, gateway: OnlyFansGateway) -> None:
-        assert await find(gateway) is None
+        assert await find(gateway) == []
 
     async def test_a_chat_that_can_not_be_read_says_so(self, gateway: OnlyFansGateway, onlyfans: Simulator) -> None:
         await onlyfans.fault("rate_limited", endpoint="list", retry_after_s=3, count=1)

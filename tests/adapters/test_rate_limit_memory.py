@@ -11,7 +11,7 @@ import pytest
 from adapters.rate_limit import RedisLimiter
 from adapters.redis import RedisClient, open_redis
 from domain.errors import DependencyUnavailable
-from domain.rate_limit import Lease, Slot
+from domain.rate_limit import Layer, Lease, Slot
 from local import ports
 from local.redis import serving
 from tests.adapters.limits import (
@@ -137,10 +137,31 @@ class TestFlush:
         await redis.flushall()
         assert not (await limiter.check(account, ALL)).would_grant
 
-    async def test_a_hold_is_lost(self, redis: RedisClient, limiter: RedisLimiter, account: str) -> None:
+    async def test_a_hold_ends_when_it_would_have(
+        self, redis: RedisClient, limiter: RedisLimiter, account: str, clock: Clock
+    ) -> None:
         await limiter.hold(account, 60_000, "throttled")
+        await limiter.hold(account, 50_000, "auth")
+        clock.advance(1_000)
+        await redis.flushall()
+        asked = await denial(limiter, account, *ALL)
+        assert (asked.binding_layer, asked.retry_after_ms) == (Layer.PLATFORM, 59_000)
+        assert (await limiter.usage(account, ALL)).held_reason == "throttled"
+        clock.advance(59_000)
+        await take(limiter, account, *ALL)
+
+    async def test_a_hold_that_is_over_is_not_brought_back(
+        self, redis: RedisClient, limiter: RedisLimiter, account: str, clock: Clock
+    ) -> None:
+        await limiter.hold(account, 60_000, "throttled")
+        clock.advance(60_000)
         await redis.flushall()
         await take(limiter, account, *ALL)
+
+    async def test_a_hold_binds_nobody_else(self, redis: RedisClient, limiter: RedisLimiter, account: str) -> None:
+        await limiter.hold(account, 60_000, "throttled")
+        await redis.flushall()
+        await take(limiter, an_account(), *ALL)
 
     async def test_the_system_layer_is_rebuilt_from_every_account(
         self, redis: RedisClient, limiter: RedisLimiter, slots: StoredSlots
@@ -153,6 +174,31 @@ class TestFlush:
 
 
 class TestRaces:
+    async def test_a_rebuild_that_reads_before_a_hold_is_stored_does_not_lose_it(
+        self, redis: RedisClient, account: str, clock: Clock
+    ) -> None:
+        class Forgetful(StoredSlots):
+            """When a hold arrives to be kept, Redis has just been flushed and rebuilt without it."""
+
+            async def keep(self, slots: Sequence[Slot]) -> None:
+                await redis.flushall()
+                await take(slow, account, *ALL)
+                await super().keep(slots)
+
+        slow = RedisLimiter(redis, Forgetful(), clock_us=clock)
+        await slow.hold(account, 60_000, "throttled")
+        assert (await denial(slow, account, *ALL)).retry_after_ms == 60_000
+
+    async def test_a_hold_without_redis_binds_once_redis_is_back(
+        self, redis: RedisClient, slots: StoredSlots, account: str
+    ) -> None:
+        async with open_redis(at(9)) as nowhere:
+            with pytest.raises(DependencyUnavailable):
+                await RedisLimiter(nowhere, slots).hold(account, 60_000, "throttled")
+        await redis.flushall()
+        asked = await denial(RedisLimiter(redis, slots), account, *ALL)
+        assert asked.binding_layer is Layer.PLATFORM
+
     @pytest.mark.parametrize("loss", ["flush", "eviction", "take-over by a replica that lacks the last writes"])
     async def test_a_reading_that_is_older_than_another_rebuild_is_thrown_away(
         self, redis: RedisClient, limiter: RedisLimiter, slots: StoredSlots, account: str, clock: Clock, loss: str

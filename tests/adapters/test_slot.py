@@ -56,6 +56,12 @@ class TestSlots:
         assert list(await DynamoSlots(dynamo).slots(account, 0)) == [slot]
         assert slot.subjects == ("recipient:fan-1", "recipient:fan-2")
 
+    async def test_a_hold_counts_nowhere(self, dynamo: Dynamo, account: str) -> None:
+        held = Slot(lease_id="hold", account_id=account, counts_at_us=NOW_US, hold="throttled")
+        await DynamoSlots(dynamo).keep([held])
+        assert list(await DynamoSlots(dynamo).slots(account, NOW_US)) == [held]
+        assert held.subjects == ()
+
     async def test_what_is_given_back_is_forgotten(self, dynamo: Dynamo, account: str) -> None:
         slots = [a_slot(account, lease_id=name) for name in ("a", "b")]
         await keep(dynamo, *slots)

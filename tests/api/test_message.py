@@ -101,6 +101,19 @@ class TestQueued:
             assert datetime.fromisoformat(message["eta"]) - before > timedelta(seconds=590)
         assert places == [1, 2]
 
+    async def test_a_fan_whose_limit_is_used_up_is_not_promised_more_than_the_limits_admit(
+        self, api: httpx.AsyncClient, caller: Headers, account: str
+    ) -> None:
+        now = caller | {"Prefer": "wait=30"}
+        for number in range(2):
+            sent = await api.post(MESSAGES, json=body(account, text=f"Hello number {number}."), headers=now)
+            assert sent.status_code == 200, sent.text
+        before = datetime.now(UTC)
+        third = await api.post(MESSAGES, json=body(account), headers=caller)
+        assert (third.status_code, third.json()["position"]) == (202, 1)
+        first_free = datetime.fromisoformat(sent.json()["sentAt"]) + timedelta(seconds=30)
+        assert before < first_free < datetime.fromisoformat(third.json()["eta"])
+
     async def test_a_paused_account_keeps_it_and_says_why(
         self, api: httpx.AsyncClient, caller: Headers, account: str, onlyfans: Simulator
     ) -> None:

@@ -8,6 +8,9 @@ from uuid import uuid4
 import httpx
 import pytest
 
+from adapters.bootstrap import Ports
+from domain.compliance import MAX_ALIKE
+from domain.similarity import fingerprint
 from tests.api.conftest import Intent
 from tests.api.identity import bearer
 from tests.api.test_progress import CAMPAIGNS, progress_when, start, until_done
@@ -267,6 +270,45 @@ class TestEdit:
         stored = (await api.get(f"{url}/messages/{message}", headers=caller)).json()
         (won,) = [answer.json() for answer in answers if answer.status_code == 200]
         assert stored == won
+
+    async def test_where_a_region_demands_it_the_new_text_says_that_ai_helped(
+        self, api: httpx.AsyncClient, caller: Headers, intent: Intent
+    ) -> None:
+        wanted = intent(audience=1)
+        wanted["audience"][0] |= {"region": "DE", "language": "de"}
+        accepted = await start(api, caller, wanted)
+        await progress_when(api, caller, accepted["statusUrl"], awaitingReview=1)
+        (draft,) = await drafts(api, caller)
+        url = f"{CAMPAIGNS}/{accepted['campaignId']}/messages/{draft['messageId']}"
+
+        long = {"text": "Maya, a lovely day. " * 49, "approve": True}
+        refused = await api.put(f"{url}/text", json=long, headers=caller)
+        assert (refused.status_code, refused.json()["errors"][0]["field"]) == (422, "text")
+        assert "AI helped" in refused.json()["detail"]
+        assert (await api.get(url, headers=caller)).json()["text"] == draft["text"]
+
+        body = {"text": "Hallo Maya, magst du eine Vorschau?", "approve": True}
+        edit = await api.put(f"{url}/text", json=body, headers=caller)
+        assert edit.json()["text"] == f"{body['text']}\n(Mit Hilfe von KI geschrieben.)"
+        assert edit.json()["compliance"]["violations"] == []
+        again = await api.put(f"{url}/text", json=body, headers=caller)
+        assert (again.status_code, again.json()["revision"]) == (200, 1)
+
+    async def test_one_text_for_many_is_a_warning_that_the_reviewer_sees(
+        self, api: httpx.AsyncClient, caller: Headers, intent: Intent, ports: Ports
+    ) -> None:
+        _, url, message = await self.draft(api, caller, intent)
+        campaign = url.rpartition("/")[2]
+        text = "Hello lovely, the spring set is here and I am curious what you think of it."
+        others = {str(uuid4()): fingerprint(text, "") for _ in range(MAX_ALIKE)}
+        await ports.similarity.compare(campaign, others)
+        few = await api.put(f"{url}/messages/{message}/text", json={"text": text}, headers=caller)
+        assert few.json()["compliance"]["violations"] == []
+        await ports.similarity.compare(campaign, {str(uuid4()): fingerprint(text, "")})
+        many = await api.put(f"{url}/messages/{message}/text", json={"text": f"{text} 💛"}, headers=caller)
+        report = many.json()["compliance"]
+        assert [each["ruleId"] for each in report["violations"]] == ["near-identical-blast"]
+        assert (report["score"], many.json()["status"]) == (0.75, "drafted")
 
     async def test_nobody_elses(self, api: httpx.AsyncClient, caller: Headers, intent: Intent) -> None:
         _, url, message = await self.draft(api, caller, intent)

@@ -93,7 +93,7 @@ def page(messages: int = 1, **changes: Any) -> Page:
 
 def wait_s(*waiting: list[QueuedMessage], of: Page, seen: AccountUsage | None = None) -> float:
     queue = QueueOutlook(account_id="acct_a", messages=tuple(message for some in waiting for message in some))
-    at = page_eta(seen or usage(), queue, of, NOW)
+    at = page_eta(seen or usage(), queue, of, NOW, send_ms=0)
     assert at is not None
     return (at - NOW).total_seconds()
 
@@ -126,7 +126,12 @@ class TestPageEta:
     def test_a_limit_of_zero_means_never(self) -> None:
         closed = usage()
         closed = closed.model_copy(update={"windows": (closed.windows[0].model_copy(update={"limit": 0}),)})
-        assert page_eta(closed, QueueOutlook(account_id="acct_a", messages=()), page(), NOW) is None
+        assert page_eta(closed, QueueOutlook(account_id="acct_a", messages=()), page(), NOW, send_ms=0) is None
+
+    def test_a_queue_that_waits_holds_the_page_up(self) -> None:
+        later = NOW + timedelta(hours=2)
+        queue = QueueOutlook(account_id="acct_a", messages=(), throttled_until=later)
+        assert page_eta(usage(), queue, page(), NOW, send_ms=0) == later
 
 
 class TestTooLate:

@@ -10,6 +10,7 @@ from domain.delivery import (
     ACCOUNT_HOLD_MS,
     DAY_HOLD_MS,
     MAX_ATTEMPTS,
+    OPEN_PAUSE_MS,
     READ_BACK_AFTER_MS,
     RETRY_BASE_MS,
     RETRY_CAP_MS,
@@ -22,6 +23,8 @@ from domain.delivery import (
     Priority,
     after_failure,
     backoff_ms,
+    given_up,
+    goes_first,
     is_expired,
     message_id,
     needs_read_back,
@@ -143,12 +146,61 @@ class TestNeedsReadBack:
     def test_a_message_that_was_never_attempted_has_nothing_to_read(self) -> None:
         assert not needs_read_back(attempted(status=S.SENDING), NOW)
 
-    @pytest.mark.parametrize(("reason", "expected"), [("server_error", True), ("unknown_outcome", False), ("", False)])
+    @pytest.mark.parametrize(
+        ("reason", "expected"),
+        [("server_error", True), ("invalid_request", True), ("unknown_outcome", False), ("", False)],
+    )
     def test_an_error_that_the_gateway_does_not_keep_under_the_key_is_looked_up(
         self, reason: str, expected: bool
     ) -> None:
         assert needs_read_back(attempted(status=S.SENDING, reason=reason, first_attempt_at=NOW), NOW) is expected
         assert not needs_read_back(attempted(status=S.QUEUED, reason=reason, first_attempt_at=NOW), NOW)
+
+
+texts = st.sampled_from(["Hello Maya", "Hello  Maya", "Hello Mia"])
+open_messages = st.builds(
+    lambda step, text, reason, minutes: attempted(
+        message_id=message_id("c", "acct_a", "1", step),
+        text=text,
+        reason=reason,
+        first_attempt_at=NOW - timedelta(minutes=minutes),
+    ),
+    st.integers(min_value=0, max_value=5),
+    texts,
+    st.sampled_from(["", "unknown_outcome", "server_error", "invalid_request"]),
+    st.sampled_from([0, 1, 2, 24 * 60]),
+)
+
+
+class TestGoesFirst:
+    @given(open_messages, open_messages)
+    def test_no_two_wait_for_each_other(self, one: Message, other: Message) -> None:
+        assert not (goes_first(one, other, NOW) and goes_first(other, one, NOW))
+
+    @given(open_messages, open_messages)
+    def test_what_a_key_can_tell_is_known_before_anything_is_read_back(self, one: Message, other: Message) -> None:
+        same = one.text.split() == other.text.split()
+        if needs_read_back(one, NOW):
+            assert goes_first(other, one, NOW) is (same and not needs_read_back(other, NOW))
+
+    @given(open_messages, open_messages, st.sampled_from(sorted(set(S) - {S.SENDING})))
+    def test_what_is_not_open_is_waited_for_by_nobody(self, one: Message, other: Message, status: S) -> None:
+        assert not goes_first(other.model_copy(update={"status": status}), one, NOW)
+
+
+class TestGivenUp:
+    @pytest.mark.parametrize(
+        ("reason", "failures", "expected"),
+        [
+            ("server_error", MAX_ATTEMPTS - 1, ""),
+            ("server_error", MAX_ATTEMPTS, "server_error_after_8_attempts"),
+            ("unknown_outcome", MAX_ATTEMPTS, "no_answer_after_8_attempts"),
+            ("", MAX_ATTEMPTS, "no_answer_after_8_attempts"),
+            ("invalid_request", 1, "invalid_request"),
+        ],
+    )
+    def test_the_reason_says_what_happened(self, reason: str, failures: int, expected: str) -> None:
+        assert given_up(attempted(reason=reason, failures=failures)) == expected
 
 
 class TestIsExpired:
@@ -178,11 +230,25 @@ class TestPlatformHold:
 
 class TestAfterFailure:
     @given(faults, attempts, waits, jitters)
-    def test_a_message_whose_outcome_is_open_fails_only_when_the_gateway_says_never(
+    def test_a_message_whose_outcome_is_open_never_fails_by_an_answer_alone(
         self, fault: GatewayFault, made: int, wait: float | None, jitter: float
     ) -> None:
         decision = after_failure(fault, attempts=made, outcome_open=True, retry_after_s=wait, jitter=jitter)
-        assert (decision.step is NextStep.FAIL) is (fault in PERMANENT)
+        assert decision.step is not NextStep.FAIL
+        if fault in PERMANENT:
+            assert needs_read_back(attempted(reason=decision.reason), NOW)
+
+    @given(attempts, st.booleans(), jitters)
+    def test_what_is_never_answered_is_tried_about_once_an_hour_in_the_end(
+        self, made: int, outcome_open: bool, jitter: float
+    ) -> None:
+        decision = after_failure(
+            GatewayFault.UNKNOWN_OUTCOME, attempts=made, outcome_open=outcome_open, retry_after_s=None, jitter=jitter
+        )
+        if made >= MAX_ATTEMPTS:
+            assert OPEN_PAUSE_MS / 2 <= decision.delay_ms <= OPEN_PAUSE_MS * 1.5
+        else:
+            assert decision.delay_ms <= RETRY_CAP_MS
 
     @given(attempts, waits, jitters)
     def test_an_unknown_outcome_is_open_however_many_attempts_were_made(
@@ -223,9 +289,9 @@ class TestAfterFailure:
         )
         assert decision.step is step
 
-    @given(st.sampled_from(sorted(PERMANENT)), st.booleans())
-    def test_a_permanent_fault_fails_at_once_and_says_why(self, fault: GatewayFault, outcome_open: bool) -> None:
-        decision = after_failure(fault, attempts=1, outcome_open=outcome_open, retry_after_s=None, jitter=0.5)
+    @given(st.sampled_from(sorted(PERMANENT)))
+    def test_a_permanent_fault_of_the_only_attempt_fails_at_once_and_says_why(self, fault: GatewayFault) -> None:
+        decision = after_failure(fault, attempts=1, outcome_open=False, retry_after_s=None, jitter=0.5)
         assert (decision.step, decision.reason) == (NextStep.FAIL, fault)
 
     @given(faults, attempts, st.booleans(), waits, jitters)

@@ -70,6 +70,15 @@ class TestIsPersonal:
     def test_what_addresses_whoever_reads_it_is_not(self, text: str) -> None:
         assert not is_personal(text, ["Maya", "Will", "J."])
 
+    @pytest.mark.parametrize("text", ["the spring set is here, i made it for maya", "MAYA asked for it", "für maya"])
+    def test_a_name_that_the_brief_has_as_well_makes_it_so_however_it_is_written(self, text: str) -> None:
+        assert is_personal(text, [], ["maya"])
+
+    def test_a_word_that_is_a_name_only_in_the_audience_does_not(self) -> None:
+        text = "A rose for whoever will look."
+        assert not is_personal(text, ["Rose", "Will"])
+        assert is_personal(text, ["Rose"], ["will"])
+
     @given(name=NAMES, before=st.text(max_size=30), after=st.text(max_size=30))
     def test_a_name_is_found_in_any_text(self, name: str, before: str, after: str) -> None:
         assert is_personal(f"{before} {name} {after}", [f"{name} Smith"])
@@ -91,6 +100,10 @@ class TestGeneralText:
     @pytest.mark.parametrize(("language", "text"), [("fr", "Bonjour à tous."), ("de", "Hello lovely.")])
     def test_one_that_is_about_somebody_is_as_good_as_none(self, language: str, text: str) -> None:
         assert general_text(self.PLAN, language, ["Maya"]) == text
+
+    def test_nor_is_one_that_has_a_name_of_the_brief_in_lower_case(self) -> None:
+        texts = plan(en="i made this for you.", fr="c'est pour maya.")
+        assert general_text(texts, "fr", [], ["maya"]) == "i made this for you."
 
     def test_where_all_are_there_is_none(self) -> None:
         assert general_text(plan(en="I made this for Maya."), "en", ["Maya"]) == ""

@@ -18,7 +18,7 @@ from domain.rate_limit import (
     MessageType,
     WindowUsage,
 )
-from domain.schedule import arrivals, relevant_windows
+from domain.schedule import LONGEST_CALL_MS, TYPICAL_CALL_MS, arrivals, call_ms, relevant_windows
 from domain.send_queue import QueuedMessage, SendQueue, enqueue
 from domain.turn import next_wake, order, outlook
 from tests.domain.builders import NOW
@@ -54,9 +54,14 @@ def a_message(kind: MessageType = MessageType.CUSTOM, **more: object) -> QueuedM
     return QueuedMessage.model_validate(fields | {"message_type": kind} | more)
 
 
-def after(usage: AccountUsage, messages: Sequence[QueuedMessage], send_ms: int = 0) -> list[float | None]:
+def after(
+    usage: AccountUsage,
+    messages: Sequence[QueuedMessage],
+    send_ms: int = 0,
+    throttled_until: datetime | None = None,
+) -> list[float | None]:
     """When messages are sent, in seconds from now."""
-    found = arrivals(usage, messages, send_ms=send_ms)
+    found = arrivals(usage, messages, send_ms=send_ms, throttled_until=throttled_until)
     return [None if at is None else (at - NOW).total_seconds() for at in found]
 
 
@@ -89,6 +94,11 @@ class TestArrivals:
     def test_nothing_goes_while_the_platform_asks_to_wait(self) -> None:
         assert after(a_usage(a_window(9), held_ms=1_500), [a_message()]) == [1.5]
 
+    @pytest.mark.parametrize(("until", "first"), [(-1, 1.5), (1, 1.5), (7_200, 7_200)])
+    def test_nothing_goes_before_the_queues_own_timer(self, until: int, first: float) -> None:
+        usage = a_usage(a_window(1), held_ms=1_500)
+        assert after(usage, [a_message()] * 2, throttled_until=in_seconds(until)) == [first, first + 60]
+
     def test_a_call_takes_its_time(self) -> None:
         assert after(a_usage(a_window(2)), [a_message()] * 3, send_ms=500) == [0, 0.5, 60.5]
 
@@ -117,7 +127,38 @@ class TestArrivals:
         assert after(usage, [a_message()]) == [0]
 
     def test_an_empty_queue_has_no_moments(self) -> None:
-        assert arrivals(a_usage(a_window(1)), []) == ()
+        assert arrivals(a_usage(a_window(1)), [], send_ms=0) == ()
+
+
+class TestCallTime:
+    BURST = (4.0, 3.2, 2.4, 1.6, 0.8)
+
+    def test_is_the_gap_of_messages_that_followed_each_other(self) -> None:
+        assert call_ms(a_usage(a_window(5), account=self.BURST)) == 800
+
+    def test_is_what_a_gap_has_beyond_the_one_that_was_demanded(self) -> None:
+        usage = a_usage(a_window(10), a_window(1, 6, layer=Layer.PACING), account=[28, 21, 14, 7, 0])
+        assert call_ms(usage) == 1_000
+
+    def test_pauses_between_bursts_tell_nothing(self) -> None:
+        bursts = [start + ago for start in (0, 60, 120) for ago in self.BURST]
+        assert call_ms(a_usage(a_window(5), account=bursts)) == 800
+
+    @pytest.mark.parametrize(
+        "account",
+        [
+            (),
+            (2, 1),
+            [number * (LONGEST_CALL_MS / 1_000 + 1) for number in range(9)],
+            # Calls that are still on their way count from the end of their leases.
+            [-20.0 - number / 1_000 for number in range(9)],
+        ],
+    )
+    def test_is_the_typical_one_where_the_log_tells_nothing(self, account: Sequence[float]) -> None:
+        assert call_ms(a_usage(a_window(10), account=account)) == TYPICAL_CALL_MS
+
+    def test_a_gap_that_is_shorter_than_demanded_was_made_under_other_limits(self) -> None:
+        assert call_ms(a_usage(a_window(1, 6, layer=Layer.PACING), account=self.BURST)) == TYPICAL_CALL_MS
 
 
 class TestRelevantWindows:

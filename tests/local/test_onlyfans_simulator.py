@@ -301,6 +301,25 @@ class TestFaults:
             await send(sdk)
         assert failed.value.status_code == 502
 
+    async def test_a_server_error_after_the_acceptance_has_sent(
+        self, gateway: Simulator, sdk: AsyncOnlyFansAPI
+    ) -> None:
+        await gateway.fault("server_error", count=1, after_accept=True)
+        with pytest.raises(InternalServerError):
+            await send(sdk, key="k")
+        assert await texts(sdk) == ["Hello"]
+        await send(sdk, key="k")
+        assert await texts(sdk) == ["Hello", "Hello"]
+
+    async def test_a_message_may_arrive_after_its_server_error(self, gateway: Simulator, sdk: AsyncOnlyFansAPI) -> None:
+        await gateway.fault("server_error", count=1, after_accept=True, arrives_after_s=0.5)
+        with pytest.raises(InternalServerError):
+            await send(sdk)
+        async with asyncio.timeout(20):
+            while not await texts(sdk):
+                await asyncio.sleep(0.02)
+        assert (await gateway.get("accepted"))["accepted"] == 1
+
     async def test_an_expired_session(self, gateway: Simulator, sdk: AsyncOnlyFansAPI) -> None:
         await gateway.fault("session_expired", account=ACCOUNT, endpoint="any")
         with pytest.raises(AuthenticationError) as failed:

@@ -28,7 +28,7 @@ from domain.delivery import (
 )
 from domain.ports import MessageStore
 from domain.progress import WorkflowResult
-from domain.rate_limit import AccountLimits, Cap, LimitPolicy, Slot, recipient_windows
+from domain.rate_limit import AccountLimits, Cap, LimitPolicy, Slot, fan_windows, recipient_windows
 from tests.workflows.launcher import Launcher, intent, progress_until
 from worker import activities
 from workflows.campaign import CampaignWorkflow
@@ -355,6 +355,15 @@ class StoreThatFails:
 
     async def begin_sends(self, attempts: Sequence[Attempt], _: datetime) -> frozenset[UUID]:
         raise ConnectionError(f"no answer for {len(attempts)} attempts")
+
+
+async def test_a_fan_has_no_room_before_the_platform_must_have_delivered(take: Take) -> None:
+    assert await take.until_done() == {S.SENT: 8}
+    one_a_minute = fan_windows((Cap(limit=1, seconds=60),), (await take.fans())[-1])
+    [minute] = (await take.ports.limiter.usage(take.account, one_a_minute)).windows
+    assert minute.frees_in_ms is not None
+    # The platform has a minute to deliver, and the fan's window is a minute long.
+    assert 60_000 < minute.frees_in_ms <= 120_000
 
 
 class TestTriesThatComeToNothing:

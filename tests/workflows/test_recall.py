@@ -10,6 +10,7 @@ from temporalio import activity
 from temporalio.worker import Worker
 
 from activities.recall import Stopped, Unsend
+from domain.alert import AlertKind
 from domain.campaign import CampaignRecord, CampaignStatus
 from domain.delivery import MessageStatus
 from domain.recall import WINDOW_OVER, NotRecalled, RecallInput, RecallReport, recall_workflow_id
@@ -92,6 +93,18 @@ class TestAfterTheEnd:
         await handle.result()
         await live.onlyfans.fault("server_error", endpoint="unsend", count=1)
         assert (await live.recall(record.campaign_id)).recalled == 2
+
+    async def test_a_429_holds_the_account_and_is_a_violation(self, live: Launcher) -> None:
+        record, handle = await live.campaign(2)
+        await handle.result()
+        account = record.lanes[0].account_id
+        await live.onlyfans.fault("rate_limited", endpoint="unsend", count=1, retry_after_s=2)
+        assert (await live.recall(record.campaign_id)).recalled == 2
+        since = datetime.now(UTC) - timedelta(hours=1)
+        [alert] = await live.ports.alerts.since(since, account_id=account)
+        assert alert.kind is AlertKind.RATE_LIMIT_VIOLATION
+        held = [slot.hold for slot in await live.ports.slots.slots(account, 0) if slot.hold]
+        assert held == ["throttled"]
 
 
 class TestWithoutAWorkflow:
