@@ -48,6 +48,11 @@ class Target(Request):
         return f"{self.provider}/{self.model}"
 
     @property
+    def kept_key(self) -> str:
+        """The name of the breaker for looking up the answers that it keeps: that says nothing about new ones."""
+        return f"{self.key}/kept"
+
+    @property
     def price_name(self) -> str:
         """What the price book knows it as."""
         return self.priced_as or self.model

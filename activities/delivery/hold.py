@@ -20,12 +20,17 @@ async def hold_account(
     found.stop(delay_ms, f"gateway:{error.fault}")
     if error.fault is GatewayFault.SESSION_EXPIRED and await events.session_expired():
         return
-    try:
-        await ports.limiter.hold(account_id, delay_ms, error.fault)
-    except DependencyUnavailable:
-        # The queue waits as long by its own timer.
-        activity.logger.warning("limiter unavailable: a hold is kept by the queue alone")
+    await keep_hold(ports, account_id, delay_ms, error.fault)
     if error.fault is GatewayFault.THROTTLED:
         await events.violation(f"429 from the gateway: nothing for {delay_ms} ms")
     elif error.fault is GatewayFault.AUTH:
         await events.auth_failed()
+
+
+async def keep_hold(ports: DeliveryPorts, account_id: str, delay_ms: int, reason: str) -> None:
+    """No slot of the account is granted for so long, by anybody."""
+    try:
+        await ports.limiter.hold(account_id, delay_ms, reason)
+    except DependencyUnavailable:
+        # The queue waits as long by its own timer.
+        activity.logger.warning("limiter unavailable: a hold is kept by the queue alone")

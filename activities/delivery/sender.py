@@ -18,7 +18,7 @@ from temporalio import activity
 from activities.delivery.admission import Admission
 from activities.delivery.events import PlatformEvents
 from activities.delivery.findings import Findings
-from activities.delivery.hold import hold_account
+from activities.delivery.hold import hold_account, keep_hold
 from activities.delivery.outcomes import Outcomes
 from activities.delivery.ports import DeliveryPorts, Granted, is_open
 from domain.campaign import CampaignStanding, CampaignStatus
@@ -35,7 +35,7 @@ from domain.delivery import (
     is_expired,
     platform_hold_ms,
 )
-from domain.errors import DependencyUnavailable, GatewayError, GatewayFault
+from domain.errors import GatewayError, GatewayFault
 from domain.ports import GateState
 
 SLOW_STORE_WAIT_MS = 1_000
@@ -134,7 +134,7 @@ class Sender:
         if hold_ms is not None:
             # First of all: whoever goes on, should this process end now, must know of it.
             self._found.stop(hold_ms, "platform_allowance_spent")
-            await self._hold_account(hold_ms, "platform_allowance_spent")
+            await keep_hold(self._ports, self._account_id, hold_ms, "platform_allowance_spent")
         self._found.settle(granted.message.message_id, MessageStatus.SENT)
         await self.outcomes.record(granted, MessageStatus.SENT, delivered=delivered)
         await self.outcomes.confirm(granted.lease)
@@ -176,13 +176,6 @@ class Sender:
             await self.outcomes.record(granted, MessageStatus.QUEUED, reason=error.fault, attempts=message.attempts)
         if not holds:
             self._found.defer(message.message_id, decision.delay_ms, f"gateway:{error.fault}")
-
-    async def _hold_account(self, delay_ms: int, reason: str) -> None:
-        try:
-            await self._ports.limiter.hold(self._account_id, delay_ms, reason)
-        except DependencyUnavailable:
-            # The queue waits as long by its own timer.
-            activity.logger.warning("limiter unavailable: a hold is kept by the queue alone")
 
     def _may_send(self, gate: GateState) -> bool:
         state = gate.control.state

@@ -96,7 +96,7 @@ class Earlier:
 
         Looking up has a breaker of its own: that a list works, or does not, says nothing about answers.
         """
-        name = f"{target.key}/kept"
+        name = target.kept_key
         admission = await self._breaker.admit(name)
         if not admission.allowed:
             return None

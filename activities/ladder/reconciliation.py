@@ -26,10 +26,11 @@ async def reconcile_in_passing(record: CampaignRecord, ports: LadderPorts, *, lo
     """
     holds, now = await ports.costs.holds(record.campaign_id), datetime.now(UTC)
     holding = {hold.target for hold in holds if lost_just_now or hold.settles_at <= now}
-    asked = sorted(target for target in holding if target in ports.models and ports.models[target].keeps_answers)
-    views = await ports.breaker.views([name for target in asked for name in (target, f"{target}/kept")])
-    silent = {view.target.removesuffix("/kept") for view in views if view.status is not BreakerStatus.CLOSED}
-    if answering := frozenset(asked) - silent:
+    models = ports.models
+    asked = [each for each in ports.routing.targets if each.key in holding and models[each.key].keeps_answers]
+    views = await ports.breaker.views([name for each in asked for name in (each.key, each.kept_key)])
+    troubled = {view.target for view in views if view.status is not BreakerStatus.CLOSED}
+    if answering := frozenset(each.key for each in asked if troubled.isdisjoint((each.key, each.kept_key))):
         with suppress(ProviderError):
             await reconcile(record, ports, only=answering)
 

@@ -77,7 +77,7 @@ def _guarded(ports: Ports) -> Iterator[tuple[str, Target, Guarded]]:
     for target in targets:
         yield target.key, target, Guarded.ANSWERS
         if ports.models[target.key].keeps_answers:
-            yield f"{target.key}/kept", target, Guarded.KEPT_ANSWERS
+            yield target.kept_key, target, Guarded.KEPT_ANSWERS
     if ports.moderator.asks:
         asked = next(target for target in targets if Capability.MODERATION in target.capabilities)
         yield MODERATION, asked, Guarded.MODERATION
