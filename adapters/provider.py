@@ -15,10 +15,11 @@ from email.utils import parsedate_to_datetime
 from uuid import UUID
 
 import openai
-from openai import AsyncAzureOpenAI, AsyncOpenAI, DefaultAioHttpClient
+from openai import AsyncAzureOpenAI, AsyncOpenAI
 from openai.types.chat import ChatCompletion
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from adapters.provider_http import DirectHttpClient
 from adapters.settings import Settings
 from domain.cost import Usage
 from domain.errors import ProviderError, ProviderFault
@@ -27,6 +28,7 @@ from domain.provider import ModerationAnswer, Provider
 from domain.routing import Capability, RoutingPolicy, Target, default_policy
 
 MODERATION_MODEL = "omni-moderation-latest"
+CHAT = "/chat/completions"
 OPERATION = "operation_id"
 STEP = "step_id"
 TARGET = "target"
@@ -83,6 +85,8 @@ class OpenAIModel:
         self._target = target
         self._client = client
         self.keeps_answers = keeps_answers
+        # At Azure the SDK puts the deployment's name into a path; a whole address need not be joined for each call.
+        self._path = CHAT if isinstance(client, AsyncAzureOpenAI) else f"{client.base_url}{CHAT.removeprefix('/')}"
 
     async def complete(self, prompt: Prompt, call: ProviderCall) -> Completion:
         """Raises ``ProviderError``; one that follows a billed answer carries the tokens."""
@@ -92,7 +96,7 @@ class OpenAIModel:
             # The SDK's own time-out is for each read: a server that trickles could hold a call for ever.
             async with asyncio.timeout(call.timeout_s):
                 content = await self._client.post(
-                    "/chat/completions",
+                    self._path,
                     cast_to=bytes,
                     body=self._body(prompt, call),
                     # Asked once, at the address that the key is meant for and nowhere else.
@@ -197,7 +201,7 @@ def routing_of(settings: Settings) -> RoutingPolicy:
 
 @asynccontextmanager
 async def open_models(settings: Settings) -> AsyncIterator[Mapping[str, OpenAIModel]]:
-    """Every model of the routing policy by its key, on the SDK's aiohttp transport, without retries of its own."""
+    """Every model of the routing policy by its key, over aiohttp, without retries of its own."""
     timeout = settings.provider_timeout_s
     async with (
         AsyncOpenAI(
@@ -205,7 +209,7 @@ async def open_models(settings: Settings) -> AsyncIterator[Mapping[str, OpenAIMo
             base_url=settings.openai_base_url,
             max_retries=0,
             timeout=timeout,
-            http_client=DefaultAioHttpClient(timeout=timeout),
+            http_client=DirectHttpClient(timeout),
         ) as direct,
         AsyncAzureOpenAI(
             api_key=settings.azure_openai_api_key.get_secret_value() or "unset",
@@ -213,7 +217,7 @@ async def open_models(settings: Settings) -> AsyncIterator[Mapping[str, OpenAIMo
             api_version=settings.azure_openai_api_version,
             max_retries=0,
             timeout=timeout,
-            http_client=DefaultAioHttpClient(timeout=timeout),
+            http_client=DirectHttpClient(timeout),
         ) as azure,
     ):
         clients: Mapping[Provider, AsyncOpenAI] = {Provider.OPENAI: direct, Provider.AZURE: azure}
@@ -266,7 +270,7 @@ def _usage_of(usage: _Usage) -> Usage:
 
 
 def _translated(error: openai.APIError) -> ProviderError:
-    if isinstance(error, openai.APITimeoutError) and not _refused_or_reset(error):
+    if isinstance(error, openai.APITimeoutError):
         return _too_late()
     if isinstance(error, openai.APIStatusError):
         return ProviderError(
@@ -282,11 +286,6 @@ def _translated(error: openai.APIError) -> ProviderError:
 
 def _too_late() -> ProviderError:
     return ProviderError("the provider did not answer in time", fault=ProviderFault.TIMEOUT, billing_unknown=True)
-
-
-def _refused_or_reset(error: BaseException) -> bool:
-    """The SDK's aiohttp transport reports a refused or reset connection as a time-out; the socket knows better."""
-    return any(isinstance(cause, ConnectionError) for cause in _causes(error))
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:

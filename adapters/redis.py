@@ -8,9 +8,12 @@ from pathlib import Path
 from typing import Any, cast
 
 from redis.asyncio import Redis, RedisCluster
+from redis.asyncio.connection import AbstractConnection, Connection, SSLConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
+from redis.connection import HiredisRespSerializer
 from redis.exceptions import NoScriptError
+from redis.typing import EncodableT
 
 from adapters.auto_pipeline import AutoPipeline, Execute
 from adapters.settings import Settings
@@ -21,6 +24,27 @@ MAX_CONNECTIONS = 2_000
 """Connections of one process; they are opened when they are needed."""
 
 RedisClient = Redis | RedisCluster
+
+
+_SERIALIZER = HiredisRespSerializer()
+
+
+class _PackedConnection(Connection):
+    """The asynchronous client packs commands in Python, the other one in C: an eighth of the time for a script."""
+
+    def pack_command(self, *args: EncodableT) -> list[bytes]:
+        """A command as it travels."""
+        return cast("list[bytes]", cast("Any", _SERIALIZER.pack)(*args))
+
+
+class _PackedSSLConnection(_PackedConnection, SSLConnection):
+    """The same over TLS."""
+
+
+_PACKING_IN_C: Mapping[type[AbstractConnection], type[AbstractConnection]] = {
+    Connection: _PackedConnection,
+    SSLConnection: _PackedSSLConnection,
+}
 
 
 @asynccontextmanager
@@ -39,6 +63,9 @@ async def open_redis(settings: Settings) -> AsyncIterator[RedisClient]:
         # One for each call in flight: a caller that gets none could decide nothing.
         max_connections=MAX_CONNECTIONS,
     )
+    if isinstance(client, Redis):
+        pool = client.connection_pool
+        pool.connection_class = _PACKING_IN_C.get(pool.connection_class, pool.connection_class)
     try:
         yield client
     finally:

@@ -3,7 +3,7 @@
 In the same run, in turns, against a server that answers the same after 20 ms (``benchmarks.fixed_answers``):
 - ours: ``Ladder.ask`` with breaker and budgets in a Redis of their own, every scope with a cap; one ladder serves the
   calls of a page, as in an activity;
-- bare: ``AsyncOpenAI`` on the same transport (aiohttp), nothing around it, through its own method for completions;
+- bare: ``AsyncOpenAI`` on the same HTTP client, nothing around it, through its own method for completions;
 - raw: the same through its ``post``, which neither checks the request nor builds an answer: what ours stands on, the
   floor. What the chain costs in processor time is the difference to this one;
 - litellm: ``litellm.Router`` with cooldowns and a fallback that its process alone knows, and no budget: fewer duties;
@@ -29,7 +29,7 @@ from statistics import median, quantiles
 from typing import Final
 from uuid import uuid4
 
-from openai import AsyncOpenAI, DefaultAioHttpClient
+from openai import AsyncOpenAI
 from pydantic import SecretStr
 from temporalio.testing import ActivityEnvironment
 
@@ -39,6 +39,7 @@ from adapters.budget import RedisBudgets
 from adapters.price import ListPrices
 from adapters.prompt import FilePrompts
 from adapters.provider import open_models, routing_of
+from adapters.provider_http import DirectHttpClient
 from adapters.redis import open_redis
 from adapters.settings import Settings
 from adapters.tokens import OfflineTokens
@@ -181,11 +182,9 @@ async def ladder(stack: AsyncExitStack, settings: Settings, ledger: Ledger) -> A
 
 
 async def client(stack: AsyncExitStack, url: str) -> AsyncOpenAI:
-    """The SDK on the transport that we use."""
+    """The SDK on the HTTP client that we use."""
     return await stack.enter_async_context(
-        AsyncOpenAI(
-            api_key="local", base_url=url, max_retries=0, timeout=30, http_client=DefaultAioHttpClient(timeout=30)
-        )
+        AsyncOpenAI(api_key="local", base_url=url, max_retries=0, timeout=30, http_client=DirectHttpClient(30))
     )
 
 

@@ -1,18 +1,18 @@
 """The money side of a call: which budgets pay, what it may cost, the entry in the ledger, alerts about it."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, date, datetime
 from uuid import UUID
 
 from temporalio import activity
 
 from activities.ladder.ports import LadderPorts
+from activities.ladder.size import Sized
 from domain.alert import Alert, AlertKind, Severity
 from domain.budget import Budget, BudgetCaps, budgets, exhausted_alert, unknown_price_alert
 from domain.campaign import CampaignRecord
 from domain.cost import SETTLING, CostEntry, CostHold, Usage
 from domain.errors import CostLimitExceeded, DependencyUnavailable, ProviderError, ProviderFault
-from domain.prompt import Prompt
 from domain.routing import Target
 
 
@@ -25,33 +25,19 @@ class Booking:
         self._charged_on: tuple[BudgetCaps, date] | None = None
         self._charged: tuple[Budget, ...] = ()
 
-    async def reserve(self, operation: UUID, prompt: Prompt, target: Target, now: datetime) -> tuple[Budget, ...]:
+    async def reserve(self, operation: UUID, prompt: Sized, target: Target, now: datetime) -> tuple[Budget, ...]:
         """Set aside the most that a call can cost; the budgets that pay.
 
         At an unknown price that is so much that it may be refused: the alert about it comes first.
         Raises ``CostLimitExceeded``, and ``ProviderError`` when the call can't fit into the model's context.
         """
-        if self.too_small(prompt, [target]):
+        if not prompt.fits(target):
             raise ProviderError("the prompt is longer than the model's context", fault=ProviderFault.CONTEXT_LENGTH)
         if self._ports.prices.price(target.provider, target.price_name).unknown:
             await self._ports.alerts.raise_alert(unknown_price_alert(target.provider, target.price_name, now))
         charged = await self._charged_to(now)
         await self._ports.budgets.reserve(operation, charged, self._most(prompt, target))
         return charged
-
-    def too_small(self, prompt: Prompt, targets: Iterable[Target]) -> frozenset[str]:
-        """The targets whose context has no room for the prompt and its longest answer."""
-        tokens = self._ports.tokens
-        return frozenset(
-            target.key
-            for target in targets
-            if tokens.of_prompt(prompt, target.price_name) + prompt.max_output_tokens > target.context_tokens
-        )
-
-    def at_most(self, prompt: Prompt, target: Target) -> Usage:
-        """The most that a call can be charged for."""
-        asked = self._ports.tokens.of_prompt(prompt, target.price_name)
-        return Usage(input_tokens=asked, output_tokens=prompt.max_output_tokens)
 
     async def refund(self, operation: UUID, charged: Sequence[Budget]) -> None:
         """Nothing was billed."""
@@ -61,7 +47,7 @@ class Booking:
             activity.logger.warning("a reservation could not be given back; it runs out by itself")
 
     async def hold(
-        self, operation: UUID, prompt: Prompt, target: Target, charged: Sequence[Budget], now: datetime
+        self, operation: UUID, prompt: Sized, target: Target, charged: Sequence[Budget], now: datetime
     ) -> None:
         """Whether it was billed is not known: until it is, the most that it can cost counts as if it were spent."""
         hold = CostHold(
@@ -135,8 +121,8 @@ class Booking:
             # The ledger has it; the reservation runs out, and its budgets are then read from the ledger again.
             activity.logger.warning("a cost could not be committed to its budgets")
 
-    def _most(self, prompt: Prompt, target: Target) -> int:
-        usage = self.at_most(prompt, target)
+    def _most(self, prompt: Sized, target: Target) -> int:
+        usage = prompt.at_most(target)
         return self._ports.prices.price(target.provider, target.price_name).most(
             usage.input_tokens, usage.output_tokens
         )

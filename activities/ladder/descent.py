@@ -11,13 +11,14 @@ from uuid import UUID
 
 from activities.ladder.booking import Booking
 from activities.ladder.ports import Answered, Question
+from activities.ladder.size import Sized
 from domain.alert import AlertKind, Severity
 from domain.breaker import Admission
 from domain.budget import Budget
 from domain.cost import Usage
 from domain.errors import CostLimitExceeded, ProviderError, ProviderFault
 from domain.progress import Tally
-from domain.prompt import Prompt, ProviderCall, Variant
+from domain.prompt import ProviderCall, Variant
 from domain.provider import FallbackReason
 from domain.routing import Candidate, Decision, PassedOver, Target, route_taken
 
@@ -59,7 +60,7 @@ class Descent(Generic[R]):
         ladder: "Ladder",
         booking: Booking,
         question: Question[R],
-        usual: Prompt,
+        usual: Sized,
         decision: Decision,
         until: float,
     ) -> None:
@@ -154,7 +155,7 @@ class Descent(Generic[R]):
         In this order, because whoever is given the probe has to make the call.
         """
         target = candidate.target
-        prompt = self._usual if variant is Variant.USUAL else self._question.prompt(variant)
+        prompt = self._usual if variant is Variant.USUAL else self._ladder.sized(self._question.prompt(variant))
         operation = self._ladder.next_operation(self._step_id, target)
         now = datetime.now(UTC)
         charged = await self._booking.reserve(operation, prompt, target, now)
@@ -168,7 +169,7 @@ class Descent(Generic[R]):
     async def _call(
         self,
         candidate: Candidate,
-        prompt: Prompt,
+        prompt: Sized,
         operation: UUID,
         charged: Sequence[Budget],
         admission: Admission,
@@ -184,7 +185,7 @@ class Descent(Generic[R]):
         )
         started = monotonic()
         try:
-            completion = await ports.models[target.key].complete(prompt, call)
+            completion = await ports.models[target.key].complete(prompt.prompt, call)
         except ProviderError as error:
             await self._account_for(error, target, prompt, operation, charged, admission, now)
             raise
@@ -197,7 +198,7 @@ class Descent(Generic[R]):
         if admission.probe:
             await ladder.breaker.succeeded(target.key, admission)
         # Nothing is free: what the provider does not say is booked at the most that it can be.
-        usage = completion.usage or self._booking.at_most(prompt, target)
+        usage = completion.usage or prompt.at_most(target)
         booked = partial(self._booking.book, question.purpose, target, operation, usage, charged=charged, at=now)
         try:
             value = question.read(completion.content)
@@ -207,13 +208,13 @@ class Descent(Generic[R]):
         cost = await booked(usable=True)
         route = route_taken(self._decision, candidate, tuple(self._passed_over))
         await ladder.answered(route, target, operation, cost, latency_ms)
-        return Answered(value, target, prompt.version, route.experiment, route.arm)
+        return Answered(value, target, prompt.prompt.version, route.experiment, route.arm)
 
     async def _account_for(
         self,
         error: ProviderError,
         target: Target,
-        prompt: Prompt,
+        prompt: Sized,
         operation: UUID,
         charged: Sequence[Budget],
         admission: Admission,

@@ -24,6 +24,7 @@ from activities.ladder.descent import Descent
 from activities.ladder.earlier import Earlier
 from activities.ladder.metrics import LadderMetrics
 from activities.ladder.ports import Answered, LadderPorts, Question
+from activities.ladder.size import Sized
 from domain.campaign import CampaignRecord, OnBudget
 from domain.cost import operation_id
 from domain.errors import CostLimitExceeded, ProviderError, ProviderFault
@@ -80,7 +81,7 @@ class Ladder:
         Raises the last ``ProviderError`` when nobody has one, ``CostLimitExceeded`` when no budget has enough left.
         """
         until = monotonic() + self._ports.deadline_s
-        usual = question.prompt(Variant.USUAL)
+        usual = self.sized(question.prompt(Variant.USUAL))
         decision = self._decide(question, usual)
         if self._attempt > 1:
             try:
@@ -91,6 +92,10 @@ class Ladder:
             if kept is not None:
                 return kept
         return await Descent(self, self._booking, question, usual, decision, until).run()
+
+    def sized(self, prompt: Prompt) -> Sized:
+        """A prompt to be asked."""
+        return Sized(prompt, self._ports.tokens)
 
     def step_id(self, question: Question[R]) -> UUID:
         """The same for every attempt."""
@@ -164,12 +169,13 @@ class Ladder:
                 )
             )
 
-    def _decide(self, question: Question[R], usual: Prompt) -> Decision:
+    def _decide(self, question: Question[R], usual: Sized) -> Decision:
+        options = self._ports.routing.options(question.intent)
         decision = decide(
             self._ports.routing,
             question.intent,
             preferred=self._record.preferred_provider,
             unit=question.unit,
-            too_small=self._booking.too_small(usual, self._ports.routing.options(question.intent)),
+            too_small=frozenset(each.key for each in options if not usual.fits(each)),
         )
         return decision.model_copy(update={"cheaper": ()}) if self._record.on_budget is OnBudget.STOP else decision
