@@ -31,7 +31,7 @@ up: $(STAMP) ## start the embedded stack and keep it running
 
 .PHONY: test
 test: $(STAMP) ## run the tests, in three processes
-	@$(BIN)/python -m pytest -n 3 --dist loadfile
+	@$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 .PHONY: chaos
 chaos: $(STAMP) ## run a campaign while servers are killed, and check its promises (about 10 minutes)

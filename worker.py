@@ -29,6 +29,7 @@ from activities.recall import RecallActivities
 from activities.review import ReviewActivities
 from activities.rollout import RolloutActivities
 from activities.send_queue import SubmissionActivities
+from activities.withdrawal import WithdrawalActivities
 from adapters.bootstrap import Ports, open_ports
 from adapters.logging import configure
 from adapters.metrics import Metrics, serving
@@ -67,10 +68,11 @@ def activities(ports: Ports, client: Client, settings: Settings) -> dict[str, Se
         policy=policy,
     )
     review = ReviewActivities(ports.campaigns, ports.messages, ports.experiments)
+    queues = TemporalSendQueues(client, ORCHESTRATION)
     submission = SubmissionActivities(
         ports.campaigns,
         ports.messages,
-        TemporalSendQueues(client, ORCHESTRATION),
+        queues,
         ports.limiter,
         ports.accounts,
         policy=policy,
@@ -89,7 +91,8 @@ def activities(ports: Ports, client: Client, settings: Settings) -> dict[str, Se
         grace_s=settings.lease_grace_s,
     )
     delivery = DeliveryActivities(sending)
-    alternative = AlternativeActivities(ports.campaigns, sending)
+    alternative = AlternativeActivities(ports.campaigns, sending, queues)
+    withdrawal = WithdrawalActivities(ports.campaigns, ports.messages)
     recall = RecallActivities(ports.campaigns, sending)
     rollout = RolloutActivities(ports.flag_store, ports.observations, ports.audit, ports.alerts, ports.campaigns)
     return {
@@ -103,6 +106,7 @@ def activities(ports: Ports, client: Client, settings: Settings) -> dict[str, Se
             submission.submit_page,
             submission.resubmit,
             submission.outlook,
+            withdrawal.withdraw,
             rollout.begin,
             rollout.steer,
             rollout.look,

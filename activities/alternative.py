@@ -34,13 +34,13 @@ from activities.mass_message import (
     reachable,
 )
 from domain import rate_limit
-from domain.alternative import AlternativeAction
+from domain.alternative import AlternativeAction, origin_of
 from domain.campaign import CampaignRecord, CampaignStatus, mass_message_key
 from domain.compliance import check
-from domain.delivery import Delivered, Message, MessageOrigin, MessageStatus, is_expired, message_id
+from domain.delivery import Delivered, Message, MessageStatus, is_expired, message_id
 from domain.errors import DependencyUnavailable, NotFound
 from domain.model import AccountId, Model
-from domain.ports import CampaignStore, GateState
+from domain.ports import CampaignStore, GateState, SendQueues
 from domain.send_queue import Candidate, DeliveryReport, DeliveryRound
 
 CLOSED_WAIT_MS = 600_000
@@ -57,17 +57,31 @@ _ALIVE = frozenset({CampaignStatus.RUNNING, CampaignStatus.PAUSED, CampaignStatu
 
 
 class TakeAlternative(Model):
-    """Give the recipients of an account from a page on the alternative action of their campaign."""
+    """Give the recipients of an account from a page on the alternative action of their campaign.
+
+    ``withdrawn``: also those on earlier pages whose messages were withdrawn for it. ``batches``: what the send queue
+    still holds of the campaign; it is told which of these have ended.
+    """
 
     campaign_id: str
     account_id: AccountId
     from_page: int = Field(ge=0)
     pages: int = Field(ge=1)
     action: AlternativeAction
+    withdrawn: bool = False
+    batches: tuple[int, ...] = ()
+
+    @property
+    def reach(self) -> range:
+        """Pages on which there may be recipients of it."""
+        return range(0 if self.withdrawn else self.from_page, self.pages)
 
 
 class AlternativeTaken(Model):
-    """How the recipients ended; or, as long as ``done`` is false, how long to wait and for what."""
+    """How the recipients ended; or, as long as ``done`` is false, how long to wait and for what.
+
+    ``counts``: of the pages that were never drafted; after a withdrawal, of all that never were in the send queue.
+    """
 
     done: bool
     counts: dict[MessageStatus, int] = Field(default_factory=dict)
@@ -90,9 +104,10 @@ class _Standing(NamedTuple):
 class AlternativeActivities:
     """Methods for recipients who would be reached after a campaign's deadline."""
 
-    def __init__(self, campaigns: CampaignStore, ports: DeliveryPorts) -> None:
+    def __init__(self, campaigns: CampaignStore, ports: DeliveryPorts, queues: SendQueues) -> None:
         self._campaigns = campaigns
         self._ports = ports
+        self._queues = queues
 
     @activity.defn(name="delivery.alternative")
     @translated
@@ -119,11 +134,11 @@ class AlternativeActivities:
                     return waits or AlternativeTaken(done=False, wait_ms=1)
             if first is not None:
                 await self._follow(request, record, first)
-            return AlternativeTaken(done=True, counts=await self._counts(request))
+            return AlternativeTaken(done=True, counts=await self._ended(request))
 
     async def _not_yet(self, record: CampaignRecord, gate: GateState) -> AlternativeTaken | None:
         """Why the call can't be made now, if so: then nobody is marked as being sent to for hours."""
-        if record.status is not CampaignStatus.RUNNING:
+        if record.in_force is not CampaignStatus.RUNNING:
             return AlternativeTaken(done=False, wait_ms=CLOSED_WAIT_MS, reason="campaign_paused")
         account = gate.control
         if not account.state.sends:
@@ -175,14 +190,15 @@ class AlternativeActivities:
 
     async def _deliver(self, first: Message, call: OneCall) -> DeliveryReport:
         one = Candidate(campaign_id=first.campaign_id, message_id=first.message_id)
-        delivery = DeliveryActivities(replace(self._ports, gateway=call, for_many=True))
+        # What such a call leaves open may arrive for longer than what goes to one fan.
+        ports = replace(self._ports, gateway=call, for_many=True, lease_ms=_arrives_within_ms(self._ports))
+        delivery = DeliveryActivities(ports)
         return await delivery.deliver(DeliveryRound(account_id=first.account_id, candidates=(one,)))
 
     async def _look_for(self, first: Message) -> AlternativeTaken | None:
         """A call that may have arrived and can't be repeated now: once it certainly did not, others can be left out."""
         # Before, a chat without it proves nothing.
-        within_ms = max(self._ports.lease_ms, ARRIVES_WITHIN_MS)
-        report = await look_for(self._ports, first, within_ms)
+        report = await look_for(self._ports, first, _arrives_within_ms(self._ports))
         return None if report is None else _waiting(report, call_is_open=True)
 
     async def _leave_out(self, campaign_id: str, fans: Sequence[Fan]) -> None:
@@ -201,7 +217,7 @@ class AlternativeActivities:
         sent = first.status is MessageStatus.SENT
         receipt = Delivered(platform_message_id=first.platform_message_id or "", created_at=first.sent_at)
         reason = request.action.message_reason if sent else first.reason
-        for page in range(request.from_page, request.pages):
+        for page in request.reach:
             own, _ = await self._page(request, record, page)
             await self._ports.messages.settle(
                 [
@@ -222,7 +238,7 @@ class AlternativeActivities:
         """``None``: not all of them are stored yet. Of an audience no more is kept than what the call needs."""
         first: Message | None = None
         waiting: list[Fan] = []
-        for page in range(request.from_page, request.pages):
+        for page in request.reach:
             messages, complete = await self._page(request, record, page)
             if not complete:
                 return None
@@ -241,16 +257,27 @@ class AlternativeActivities:
         audience = await self._campaigns.audience_page(request.campaign_id, request.account_id, page)
         ids = [_id(request, recipient.recipient_id) for recipient in audience.recipients]
         stored = await self._ports.messages.get_many(request.campaign_id, ids)
-        origin = _origin(request.action, record)
+        origin = origin_of(request.action, record.owner)
         own = [stored[key] for key in ids if key in stored and stored[key].origin == origin]
         return own, len(stored) == len(set(ids))
 
-    async def _counts(self, request: TakeAlternative) -> dict[MessageStatus, int]:
+    async def _ended(self, request: TakeAlternative) -> dict[MessageStatus, int]:
+        """How the recipients ended; the send queue settles those that it holds."""
         counts: dict[MessageStatus, int] = {}
+        held: list[UUID] = []
         for outline in await self._ports.messages.outlines(request.campaign_id, request.account_id):
-            if outline.page >= request.from_page:
+            if outline.batch is None if request.withdrawn else outline.page >= request.from_page:
                 counts[outline.status] = counts.get(outline.status, 0) + 1
+            if outline.batch in request.batches and outline.status.is_terminal:
+                held.append(outline.message_id)
+        for key in held:
+            await self._queues.drop_message(request.account_id, key)
         return counts
+
+
+def _arrives_within_ms(ports: DeliveryPorts) -> int:
+    """How long after it was made a call of unknown outcome may still arrive."""
+    return max(ports.lease_ms, ARRIVES_WITHIN_MS)
 
 
 def _is_out(message: Message) -> bool:
@@ -261,12 +288,12 @@ def _is_out(message: Message) -> bool:
 
 def _may_call(record: CampaignRecord, gate: GateState, first: Message, now: datetime) -> bool:
     """Whether slots are worth taking; delivery has the last word."""
-    return record.status is CampaignStatus.RUNNING and gate.control.state.sends and not is_expired(first, now)
+    return record.in_force is CampaignStatus.RUNNING and gate.control.state.sends and not is_expired(first, now)
 
 
 def _end_without_a_call(action: AlternativeAction, record: CampaignRecord, now: datetime) -> _End | None:
     """How recipients end whom no call reaches; ``None``: one is to be made."""
-    if record.status not in _ALIVE:
+    if record.in_force not in _ALIVE:
         return _End(MessageStatus.CANCELLED, CAMPAIGN_CANCELLED)
     if action is AlternativeAction.SKIP:
         return _End(MessageStatus.SKIPPED, action.message_reason)
@@ -297,11 +324,6 @@ def _id(request: TakeAlternative, recipient_id: str) -> UUID:
     return message_id(request.campaign_id, request.account_id, recipient_id)
 
 
-def _origin(action: AlternativeAction, record: CampaignRecord) -> MessageOrigin:
-    """Whoever asked for the campaign wrote the text, and approved it by asking."""
-    return MessageOrigin(provider="caller", model="", prompt_version=action.message_reason, approved_by=record.owner)
-
-
 def _message(request: TakeAlternative, record: CampaignRecord, page: int, recipient_id: str, end: _End) -> Message:
     return Message(
         message_id=_id(request, recipient_id),
@@ -313,7 +335,7 @@ def _message(request: TakeAlternative, record: CampaignRecord, page: int, recipi
         status=end.status,
         reason=end.reason,
         text=record.delivery.alternative_text,
-        origin=_origin(request.action, record),
+        origin=origin_of(request.action, record.owner),
         expires_at=record.delivery.times.expires_at,
         updated_at=datetime.now(UTC),
     )

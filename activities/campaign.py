@@ -29,12 +29,14 @@ class StatusChange(Model):
     """What the store is to know before anything else happens.
 
     ``revision``: an attempt that was overtaken by a newer change changes nothing. ``None``: the last word.
+    ``heard``: the last wish of the API that it answers. ``None``: whatever was wished for before.
     """
 
     campaign_id: str
     status: CampaignStatus
     reason: str = ""
     revision: int | None = None
+    heard: int | None = None
 
 
 class CloseLane(Model):
@@ -91,14 +93,20 @@ class CampaignActivities:
 
     @activity.defn(name="campaign.set_status")
     @translated
-    async def set_status(self, change: StatusChange) -> None:
-        """Delivery reads this status right before every send: a pause holds from the moment it is stored."""
-        await self._campaigns.set_status(change.campaign_id, change.status, change.reason, revision=change.revision)
+    async def set_status(self, change: StatusChange) -> int | None:
+        """Delivery reads this status right before every send: a pause holds from the moment it is stored.
+
+        Returns the number of the last wish that is answered by it.
+        """
+        answered = await self._campaigns.set_status(
+            change.campaign_id, change.status, change.reason, revision=change.revision, heard=change.heard
+        )
         if change.status is CampaignStatus.FAILED:
             record = await self._campaigns.get(change.campaign_id)
             # Not when another end was stored before.
             if record is not None and record.status is CampaignStatus.FAILED:
                 self._observe_failure(record, change.reason, datetime.now(UTC))
+        return answered
 
     @activity.defn(name="campaign.close_lane")
     @translated

@@ -16,7 +16,7 @@ from domain.delivery import AccountControl
 from domain.ports import GateState
 from domain.rate_limit import AccountLimits
 
-_STANDING = ("campaignId", "status", "complianceLevel")
+_STANDING = ("campaignId", "complianceLevel", "status", "wanted", "wish", "settled")
 
 _Kind = Literal["control", "limits"]
 _Setting = TypeVar("_Setting", AccountControl, AccountLimits)
@@ -70,11 +70,11 @@ class DynamoAccounts:
             {"campaigns": _STANDING},
         )
         settings = {item["item"]["S"]: item for item in found.get("accounts", [])}
-        records = [from_item(CampaignStanding, item) for item in found.get("campaigns", [])]
+        standings = [_in_force(from_item(CampaignStanding, item)) for item in found.get("campaigns", [])]
         return GateState(
             control=_or_default(AccountControl, account_id, settings.get("control")),
             limits=_or_default(AccountLimits, account_id, settings.get("limits")),
-            campaigns={record.campaign_id: record for record in records},
+            campaigns={standing.campaign_id: standing for standing in standings},
         )
 
     async def _put(self, kind: _Kind, setting: AccountControl | AccountLimits, entry: AuditEntry | None) -> bool:
@@ -88,6 +88,10 @@ class DynamoAccounts:
         history = {"Put": {"TableName": self._table, "Item": to_item(setting, item=f"{kind}#{setting.revision:010d}")}}
         audited = () if entry is None else audit_items(self._dynamo, entry)
         return bool(await self._dynamo.transact_each({kind: [in_force, history, *audited]}))
+
+
+def _in_force(stored: CampaignStanding) -> CampaignStanding:
+    return stored.model_copy(update={"status": stored.in_force})
 
 
 def _follows(revision: int) -> Item:

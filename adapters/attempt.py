@@ -14,7 +14,10 @@ from domain.delivery import Attempt, MessageStatus, Outcome
 
 
 def begin_items(dynamo: Dynamo, attempt: Attempt, now: datetime) -> list[Item]:
-    """queued or sending → sending, if nobody else has begun an attempt since the message was read; and its slot."""
+    """queued or sending → sending, and its slot.
+
+    If nobody else has begun an attempt, or given the message another text, since it was read.
+    """
     message = attempt.message
     update = message_update(
         dynamo,
@@ -22,7 +25,7 @@ def begin_items(dynamo: Dynamo, attempt: Attempt, now: datetime) -> list[Item]:
         MessageStatus.SENDING,
         {"attempts": message.attempts + 1, "updatedAt": sortable(now), "lastSlot": slot_name(attempt.slot)},
         once={"firstAttemptAt": sortable(now)},
-        only_if={"attempts": message.attempts},
+        only_if={"attempts": message.attempts, "revision": message.revision},
     )
     return [{"Update": update}, slot_put(dynamo, attempt.slot)]
 

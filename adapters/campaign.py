@@ -56,20 +56,35 @@ class DynamoCampaigns:
             raise NotFound(f"campaign {campaign_id} has no audience page {page} for {account_id}")
         return from_item(AudiencePage, item)
 
+    async def want(self, campaign_id: str, status: CampaignStatus) -> int | None:
+        return await self._change(_wish(campaign_id, status), "wish")
+
     async def set_status(
-        self, campaign_id: str, status: CampaignStatus, reason: str, *, revision: int | None = None
-    ) -> None:
-        update = _status_update(campaign_id, status, reason, revision)
+        self,
+        campaign_id: str,
+        status: CampaignStatus,
+        reason: str,
+        *,
+        revision: int | None = None,
+        heard: int | None = None,
+    ) -> int | None:
+        return await self._change(_status_update(campaign_id, status, reason, revision, heard), "settled")
+
+    async def _change(self, update: Item, number: str) -> int | None:
+        """A number of the changed record; ``None``: it is there, and is not to be changed that way."""
         try:
-            await self._dynamo.call(
+            answer = await self._dynamo.call(
                 self._dynamo.client.update_item,
                 TableName=self._table,
+                ReturnValues="ALL_NEW",
                 ReturnValuesOnConditionCheckFailure="ALL_OLD",
                 **update,
             )
         except self._dynamo.client.exceptions.ConditionalCheckFailedException as error:
             if "Item" not in error.response:
                 raise
+            return None
+        return int(answer["Attributes"][number]["N"])
 
     async def save_plan(self, campaign_id: str, plan: ContentPlan) -> None:
         await self._put(to_item(plan, campaignId=campaign_id, item="plan"))
@@ -157,15 +172,40 @@ def record_key(campaign_id: str) -> Item:
     return {"campaignId": value(campaign_id), "item": value("record")}
 
 
+def _wish(campaign_id: str, status: CampaignStatus) -> Item:
+    """An end stays an end, and a cancellation, wished for or under way, stays one."""
+    barred = _FINAL if status is CampaignStatus.CANCELLING else (*_FINAL, CampaignStatus.CANCELLING)
+    names = {f":barred{number}": str(each) for number, each in enumerate(barred)}
+    conditions = ["attribute_exists(campaignId)", f"NOT #status IN ({', '.join(names)})"]
+    if status is not CampaignStatus.CANCELLING:
+        conditions.append(f"(attribute_not_exists(wanted) OR NOT wanted IN ({', '.join(names)}))")
+    values = {":wanted": str(status), ":none": 0, ":one": 1, **names}
+    return {
+        "Key": record_key(campaign_id),
+        "UpdateExpression": "SET wanted = :wanted, wish = if_not_exists(wish, :none) + :one",
+        "ConditionExpression": " AND ".join(conditions),
+        "ExpressionAttributeNames": {"#status": "status"},
+        "ExpressionAttributeValues": {name: value(raw) for name, raw in values.items()},
+    }
+
+
 def _status_update(
-    campaign_id: str, status: CampaignStatus, reason: str, revision: int | None = None, *, over_an_end: bool = False
+    campaign_id: str,
+    status: CampaignStatus,
+    reason: str,
+    revision: int | None = None,
+    heard: int | None = None,
+    *,
+    over_an_end: bool = False,
 ) -> Item:
     """Without a revision the status is the last word: no workflow's write comes after it."""
     values: dict[str, object] = {
         ":status": str(status),
         ":reason": reason,
         ":revision": _LAST_REVISION if revision is None else revision,
+        ":heard": 0 if heard is None else heard,
     }
+    settled = "if_not_exists(wish, :heard)" if heard is None else ":heard"
     conditions = ["attribute_exists(campaignId)"]
     if revision is not None:
         conditions.append("(attribute_not_exists(statusRevision) OR statusRevision < :revision)")
@@ -175,7 +215,8 @@ def _status_update(
         values |= finals
     return {
         "Key": record_key(campaign_id),
-        "UpdateExpression": "SET #status = :status, statusReason = :reason, statusRevision = :revision",
+        "UpdateExpression": "SET #status = :status, statusReason = :reason, statusRevision = :revision, "
+        f"settled = {settled}",
         "ConditionExpression": " AND ".join(conditions),
         "ExpressionAttributeNames": {"#status": "status"},
         "ExpressionAttributeValues": {name: value(raw) for name, raw in values.items()},

@@ -26,6 +26,12 @@ from domain.delivery import Attempt, Message, MessageOutline, MessageReview, Mes
 from domain.errors import Conflict, InvalidRequest
 from domain.ports import MessageListing, ReviewFilter, ReviewListing
 
+_OF_A_TAKEN_MESSAGE = (
+    *("text", "origin", "compliance", "quality", "reason", "attempts", "failures"),
+    *("revision", "earlier", "updatedAt"),
+)
+"""What changes of a message whose recipient gets something else together with others."""
+
 
 class DynamoMessages:
     """``domain.ports.MessageStore``."""
@@ -106,15 +112,30 @@ class DynamoMessages:
         )
 
     async def edit(self, message: Message) -> bool:
-        document = plain(to_item(message, updatedAt=sortable(message.updated_at)))
         names = ("text", "origin", "compliance", "quality", "reason", "revision", "earlier", "review", "updatedAt")
-        changes = {name: document[name] for name in names if name in document}
+        changes = _document(message, names)
         update = self._from_draft(message, message.status, changes, only_if={"revision": message.revision - 1})
         try:
             await self._dynamo.call(self._dynamo.client.update_item, **update)
         except self._dynamo.client.exceptions.ConditionalCheckFailedException:
             return False
         return True
+
+    async def take(self, messages: Sequence[Message]) -> None:
+        await self._dynamo.transact_each(
+            {message.message_id: [{"Update": self._taking(message)}] for message in messages}
+        )
+
+    def _taking(self, message: Message) -> Item:
+        return message_update(
+            self._dynamo,
+            message_key(message.campaign_id, message.message_id),
+            MessageStatus.SENDING,
+            _document(message, _OF_A_TAKEN_MESSAGE),
+            # Three steps in one: whoever asked for the campaign has approved the text, and it goes at once.
+            sources=[MessageStatus.DRAFTED, MessageStatus.APPROVED, MessageStatus.QUEUED],
+            only_if={"revision": message.revision - 1},
+        )
 
     async def waiting(self, filters: ReviewFilter, *, limit: int, cursor: str | None) -> ReviewListing:
         return await waiting_drafts(self._dynamo, filters, limit=limit, cursor=cursor)
@@ -123,7 +144,6 @@ class DynamoMessages:
         return [from_item(MessageOutline, item) async for item in self._standings(campaign_id, account_id)]
 
     async def begin_sends(self, attempts: Sequence[Attempt], now: datetime) -> frozenset[UUID]:
-        """A message that somebody else has begun to send since it was read does not make the step."""
         return await self._dynamo.transact_each(
             {attempt.message.message_id: begin_named(self._dynamo, attempt, now) for attempt in attempts}
         )
@@ -281,6 +301,11 @@ def message_put(dynamo: Dynamo, message: Message) -> Item:
             "ConditionExpression": "attribute_not_exists(messageId)",
         }
     }
+
+
+def _document(message: Message, names: Sequence[str]) -> dict[str, object]:
+    document = plain(to_item(message, updatedAt=sortable(message.updated_at)))
+    return {name: document[name] for name in names if name in document}
 
 
 def _decided(

@@ -12,7 +12,7 @@ from api.direct import require_moderated, require_unblocked
 from api.engine import Engine, EngineUnavailable, NotRunning
 from api.fields import FieldError
 from api.refusals import Refusal
-from api.routes.campaign import require_steerable
+from api.steering import require_steerable
 from domain.campaign import CampaignRecord
 from domain.compliance import MAX_TEXT_CHARACTERS, ComplianceReport, check
 from domain.compliance_disclosure import demands_disclosure, disclosed, discloses

@@ -70,12 +70,14 @@ async def account_now(
 
 
 def ahead(outlook: QueueOutlook | None, priority: Priority) -> int:
-    """Messages that a new one of this priority has before it."""
+    """Messages that a new one of this priority has before it. Those of a paused campaign hold up nobody."""
     if outlook is None:
         return 0
     now = datetime.now(UTC)
     return sum(
-        message.priority.rank <= priority.rank and (message.not_before is None or message.not_before <= now)
+        message.priority.rank <= priority.rank
+        and not message.parked
+        and (message.not_before is None or message.not_before <= now)
         for message in outlook.messages
     )
 

@@ -72,7 +72,7 @@ class CampaignSummary(Model):
         same = {name: getattr(record, name) for name in cls.model_fields if name in CampaignRecord.model_fields}
         limit = record.max_cost_micros
         return cls(
-            **same,
+            **same | {"status": record.in_force},
             workflow_id=workflow_id_for(record.type, record.campaign_id),
             max_cost=None if limit is None else dollars_from_micros(limit),
             account_ids=tuple(lane.account_id for lane in record.lanes) or (record.account_id,),
@@ -200,7 +200,7 @@ async def _stored_progress(record: CampaignRecord, ports: Ports) -> CampaignProg
     under_way = (MessageStatus.APPROVED, MessageStatus.QUEUED, MessageStatus.SENDING)
     return CampaignProgress(
         campaign_id=record.campaign_id,
-        status=record.status,
+        status=record.in_force,
         reason=record.status_reason,
         audience=record.audience_size,
         drafted=sum(counts.values()),

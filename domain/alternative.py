@@ -1,8 +1,9 @@
 """When a campaign's messages may go, and what its recipients get instead when they would be too late.
 
 The order is queue, delay, alternative. A page is queued as long as its last recipient is expected before the
-deadline. The first page that is not takes all pages behind it along: they get the alternative action in one go.
-What is in the queue by then stays there. So the border between the two is exact to one page.
+deadline. The first page that is not takes all pages behind it along: they get the alternative action in one go, as
+soon as everything before them has ended, and at the deadline at the latest. What was drafted, approved or queued and
+is not sent by the deadline is withdrawn then and gets the same; only what may be on its way stays as it is.
 """
 
 from collections import Counter
@@ -14,7 +15,7 @@ from uuid import UUID
 from pydantic import Field, ValidationInfo, field_validator
 
 from domain.compliance import MAX_TEXT_CHARACTERS, Severity, check
-from domain.delivery import Priority
+from domain.delivery import EarlierText, Message, MessageOrigin, Priority
 from domain.model import AccountId, Model, Moment, Request
 from domain.rate_limit import AccountUsage, MessageType
 from domain.schedule import arrivals
@@ -24,6 +25,8 @@ DEADLINE = "deadline"
 SAVED = "saved_for_later"
 MASS_MESSAGE = "alternative:mass_message"
 """Reasons of messages that ended by an alternative action."""
+
+_TEXTS = frozenset({MASS_MESSAGE, SAVED})
 
 _NOBODY = UUID(int=0)
 
@@ -132,6 +135,45 @@ class DeliveryPolicy(Request):
         )
 
 
+def origin_of(action: AlternativeAction, owner: str) -> MessageOrigin:
+    """Whoever asked for the campaign wrote the text, and approved it by asking."""
+    return MessageOrigin(provider="caller", model="", prompt_version=action.message_reason, approved_by=owner)
+
+
+def is_taken(message: Message) -> bool:
+    """Whether a message is one of those that an alternative action sends together: it is never sent by itself."""
+    origin = message.origin
+    # A dead letter that is retried is approved anew, and goes to its one recipient.
+    return origin is not None and origin.prompt_version in _TEXTS and origin.approved_at is None
+
+
+def taken(
+    message: Message, action: AlternativeAction, terms: DeliveryTerms, *, owner: str, why: str, now: datetime
+) -> Message:
+    """A message that was not sent in time, with the text of the alternative; its own one stays in ``earlier``."""
+    own = EarlierText(
+        text=message.text,
+        origin=message.origin,
+        replaced_by=action.message_reason,
+        replaced_at=now,
+        comment=why,
+    )
+    return message.model_copy(
+        update={
+            "text": terms.alternative_text,
+            "origin": origin_of(action, owner),
+            "compliance": check(terms.alternative_text),
+            "quality": 0.0,
+            "reason": action.message_reason,
+            "attempts": 0,
+            "failures": 0,
+            "revision": message.revision + 1,
+            "earlier": (*message.earlier, own) if message.text else message.earlier,
+            "updated_at": now,
+        }
+    )
+
+
 class Alternative(Model):
     """The alternative action of one account: what was chosen, why, and for how many recipients."""
 
@@ -188,6 +230,11 @@ def too_late(times: DeliveryTimes, eta: datetime | None) -> str:
         return ""
     expected = "never" if eta is None else _shown(eta)
     return f"{DEADLINE}: eta {expected} after deadline {_shown(times.deadline)}"
+
+
+def unsent_by(deadline: datetime) -> str:
+    """Why an alternative applies to whoever was not reached when the deadline passed."""
+    return f"{DEADLINE}: not sent by {_shown(deadline)}"
 
 
 def _shown(moment: datetime) -> str:

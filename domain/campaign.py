@@ -152,6 +152,32 @@ class CampaignStatus(StrEnum):
         return self in {CampaignStatus.COMPLETED, CampaignStatus.CANCELLED, CampaignStatus.FAILED}
 
 
+class Steered(Model):
+    """Where a request stands by its workflow's word, and what was asked for since: a pause must not wait for a worker.
+
+    ``wish`` counts what was asked for through the API, ``wanted`` is the last of it, and ``settled`` the last that the
+    workflow has answered with a ``status``.
+    """
+
+    status: CampaignStatus = CampaignStatus.PLANNING
+    wanted: CampaignStatus | None = None
+    wish: int = 0
+    settled: int = 0
+
+    @property
+    def in_force(self) -> CampaignStatus:
+        """What sending obeys. To stop holds as soon as it is asked for, to go on when the workflow has said so.
+
+        A cancellation that was asked for can't be taken back, a pause is over when the workflow has answered it.
+        """
+        if self.status.is_final or self.status is CampaignStatus.CANCELLING:
+            return self.status
+        holds = self.wanted is CampaignStatus.PAUSED and self.wish > self.settled
+        if self.wanted is not None and (holds or self.wanted is CampaignStatus.CANCELLING):
+            return self.wanted
+        return self.status
+
+
 class AudiencePage(Model):
     """The recipients of one page of one account."""
 
@@ -168,7 +194,7 @@ class Lane(Model):
     pages: int = Field(ge=1)
 
 
-class CampaignRecord(Model):
+class CampaignRecord(Steered):
     """A request as stored: everything that activities need to know and no workflow has to carry."""
 
     campaign_id: str
@@ -191,7 +217,6 @@ class CampaignRecord(Model):
     page_size: int = Field(ge=1)
     fingerprint: str
     created_at: datetime
-    status: CampaignStatus = CampaignStatus.PLANNING
     status_reason: str = ""
     client_version: str = ""
     delivery: DeliveryTerms = DeliveryTerms()
@@ -201,11 +226,10 @@ class CampaignRecord(Model):
     routed_as: IntentType | None = Field(default=None, description="the type that the legacy API's answer names")
 
 
-class CampaignStanding(Model):
-    """As much of a record as the last look before a send needs."""
+class CampaignStanding(Steered):
+    """As much of a record as the last look before a send needs; what the gate answers has as ``status`` what holds."""
 
     campaign_id: str
-    status: CampaignStatus
     compliance_level: ComplianceLevel
 
 
@@ -251,6 +275,7 @@ class ControlRequest(Model):
 
     requested_by: str = "temporal-signal"
     reason: str = Field(default="", max_length=500)
+    wish: int | None = Field(default=None, description="its number in the record; null: it is not from the API")
 
 
 class GenerationInput(Model):

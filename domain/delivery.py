@@ -32,6 +32,7 @@ class Priority(StrEnum):
 class MessageStatus(StrEnum):
     """drafted → approved → queued → sending → sent, or one of four other ends; sent → recalled.
 
+    What a campaign's deadline withdraws goes from each of the first three to ``sending`` at once.
     A ``failed`` message is a dead letter: kept with its reason until an operator retries or discards it.
     """
 
@@ -312,22 +313,21 @@ def needs_read_back(message: Message, now: datetime) -> bool:
     return message.reason in _KEY_SETTLES_NOTHING or (first is not None and now - first >= KEY_LIFETIME)
 
 
+def is_rival(other: Message, message: Message) -> bool:
+    """Whether a message in the chat could be either's: both go to the same fan, say the same, and ``other`` is open."""
+    return other.status is MessageStatus.SENDING and other.text.split() == message.text.split()
+
+
 def goes_first(other: Message, message: Message, now: datetime) -> bool:
     """Whether it must be known what became of ``other`` before a message in the chat can be taken for ``message``.
 
-    Both go to the same fan. If they say the same and both are open, what is in the chat belongs to the one whose key
-    tells so. Two that are both read back are interchangeable, and of two that both end the older one goes first, so
-    no two wait for each other.
+    Of rivals, those whose key tells go first, then the older one: an order in which no two wait for each other.
     """
-    if other.status is not MessageStatus.SENDING or other.text.split() != message.text.split():
-        return False
-    if needs_read_back(other, now):
-        return False
-    return needs_read_back(message, now) or _seniority(other) < _seniority(message)
+    return is_rival(other, message) and _turn(other, now) < _turn(message, now)
 
 
-def _seniority(message: Message) -> tuple[datetime, UUID]:
-    return message.first_attempt_at or message.updated_at, message.message_id
+def _turn(message: Message, now: datetime) -> tuple[bool, datetime, UUID]:
+    return needs_read_back(message, now), message.first_attempt_at or message.updated_at, message.message_id
 
 
 def given_up(message: Message) -> str:

@@ -91,6 +91,12 @@ class LaneState(Model):
     alternative: Alternative | None = Field(
         default=None, description="chosen for every recipient who was not drafted by then; final"
     )
+    withdraws: bool = Field(
+        default=False, description="it is also for what was drafted and is not sent by the deadline; until it was taken"
+    )
+    withdrawn: int | None = Field(
+        default=None, description="drafts that were withdrawn for it and have not ended; None: not withdrawn yet"
+    )
     closed: bool = False
     throttled_until: datetime | None = None
     reason: str = ""
@@ -118,7 +124,7 @@ class LaneState(Model):
     @property
     def backlog(self) -> int:
         """Messages that were drafted and are not at an end."""
-        return self.waiting + self.queued + sum(page.ready for page in self.open_pages.values())
+        return self.waiting + self.queued + sum(page.ready for page in self.open_pages.values()) + (self.withdrawn or 0)
 
     @property
     def review_expires_at(self) -> datetime | None:
@@ -134,6 +140,7 @@ class ActionKind(StrEnum):
     DECIDE = "decide"
     READ = "read"
     SUBMIT = "submit"
+    WITHDRAW = "withdraw"
     ALTERNATIVE = "alternative"
     CLOSE = "close"
     WAIT = "wait"
@@ -153,11 +160,13 @@ class Steering(Model):
     """What applies to all lanes of a campaign.
 
     ``cancelled`` is set only once the store knows it. ``stopped``: why nothing more may be drafted, if so.
+    ``overdue``: the deadline has passed.
     """
 
     paused: bool = False
     cancelled: bool = False
     stopped: str = ""
+    overdue: bool = False
     standing_decision: Decision | None = None
 
 
@@ -183,12 +192,12 @@ def next_action(state: LaneState, steering: Steering, page_size: int) -> Action:
     """What the lane does next. Order: end what must end, decide, submit, and only then draft more.
 
     Once an alternative is chosen it is carried to its end, also by a cancellation: its one call may be on its way,
-    and only it can tell.
+    and only it can tell. It waits for what was drafted before, until the deadline; then nothing else comes first.
     """
     undrafted = state.next_page < state.lane.pages
-    alternative = Action(kind=ActionKind.ALTERNATIVE, page=state.next_page)
-    chosen = undrafted and state.alternative is not None
-    if chosen and steering.cancelled:
+    chosen = state.alternative is not None and (undrafted or state.withdraws)
+    alternative = _alternative(state, steering) if chosen else None
+    if alternative is not None and (steering.cancelled or (state.withdraws and steering.overdue)):
         return alternative
     if not state.closed and (steering.cancelled or (steering.stopped and undrafted and not chosen)):
         return Action(kind=ActionKind.CLOSE, page=state.next_page)
@@ -201,7 +210,7 @@ def next_action(state: LaneState, steering: Steering, page_size: int) -> Action:
             return Action(kind=ActionKind.READ, page=number)
         if page.ready:
             return Action(kind=ActionKind.SUBMIT, page=number, batch=state.next_batch)
-    if chosen and not steering.paused:
+    if alternative is not None:
         return alternative
     if undrafted and not chosen and not steering.paused and state.backlog <= page_size:
         return Action(kind=ActionKind.DRAFT, page=state.next_page)
@@ -210,9 +219,21 @@ def next_action(state: LaneState, steering: Steering, page_size: int) -> Action:
     return Action(kind=ActionKind.WAIT)
 
 
+def _alternative(state: LaneState, steering: Steering) -> Action | None:
+    """What is to be done next about an alternative that was chosen; ``None``: nothing yet."""
+    take = Action(kind=ActionKind.ALTERNATIVE, page=state.next_page)
+    if steering.cancelled:
+        return take
+    if steering.paused:
+        return None
+    if not state.withdraws or state.withdrawn is not None or not state.backlog:
+        return take
+    return Action(kind=ActionKind.WITHDRAW) if steering.overdue else None
+
+
 def may_be_late(state: LaneState) -> bool:
     """Whether there are recipients for whom an alternative could still be chosen."""
-    return state.alternative is None and state.next_page < state.lane.pages
+    return state.alternative is None and bool(state.backlog or state.next_page < state.lane.pages)
 
 
 def next_page_reach(state: LaneState, page_size: int) -> int:

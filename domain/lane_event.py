@@ -14,16 +14,46 @@ from domain.review import EXPIRY, Decision, ReviewDecision, Verdict
 from domain.send_queue import BatchReceipt, Receipts
 
 
-def choose_alternative(state: LaneState, action: AlternativeAction, reason: str, page_size: int) -> LaneState:
-    """The next page would be too late: it and all pages behind it get ``action`` instead of their own messages."""
+def choose_alternative(
+    state: LaneState, action: AlternativeAction, reason: str, page_size: int, *, withdraws: bool = True
+) -> LaneState:
+    """The next page would be too late: it and all pages behind it get ``action`` instead of their own messages.
+
+    With ``withdraws`` so does, at the deadline, what was drafted and is not sent by then.
+    """
     chosen = Alternative(
         account_id=state.lane.account_id,
         action=action,
         reason=reason,
         # Every page but the last one is full.
-        recipients=state.lane.audience - state.next_page * page_size,
+        recipients=max(0, state.lane.audience - state.next_page * page_size),
     )
-    return state.model_copy(update={"alternative": chosen})
+    return state.model_copy(update={"alternative": chosen, "withdraws": withdraws})
+
+
+def after_withdrawal(state: LaneState, taken: int, drafts: int, counts: Counts) -> LaneState:
+    """Nothing is left that could be sent late: ``taken`` messages wait for the alternative, or ended by it.
+
+    ``drafts`` of them are in no batch and have no end yet; ``counts``: all that ended without having been in one.
+    """
+    assert state.alternative is not None  # noqa: S101 - nothing is withdrawn without it
+    more = state.alternative.model_copy(update={"recipients": state.alternative.recipients + taken})
+    return _without_done(
+        state.model_copy(
+            update={
+                "alternative": more,
+                "withdrawn": drafts,
+                "ended": {status: number for status, number in counts.items() if number},
+                "open_pages": {},
+            }
+        )
+    )
+
+
+def after_alternative(state: LaneState, counts: Counts) -> LaneState:
+    """Its recipients have ended: ``counts`` are those that were not drafted or, after a withdrawal, as when closed."""
+    ended = after_close(state, counts, everything=state.withdrawn is not None)
+    return ended.model_copy(update={"withdraws": False, "withdrawn": None})
 
 
 def after_draft(state: LaneState, page: int, drafted: PageDrafted, expires_at: datetime | None = None) -> LaneState:

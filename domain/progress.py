@@ -56,10 +56,14 @@ class CampaignState(Model):
 
     ``wanted`` is what signals asked for, ``status`` what the store already knows; they differ for a moment.
     ``revision`` is that of the last status: the store takes none that is not newer than what it has.
+    ``heard`` is the number of the API's wish that ``wanted`` answers; ``None``: of all that the store has by now.
+    ``untold``: the store has to be told of ``wanted``, even if the status stays what it is.
     """
 
     status: CampaignStatus = CampaignStatus.PLANNING
     wanted: CampaignStatus = CampaignStatus.RUNNING
+    heard: int | None = 0
+    untold: bool = False
     revision: int = 0
     reason: str = ""
     stopped: str = ""

@@ -38,6 +38,11 @@ def start_round(queue: SendQueue) -> SendQueue:
     return queue.model_copy(update={"rechecked": frozenset(), "woken": False})
 
 
+def untaken(queue: SendQueue) -> SendQueue:
+    """The queue after a round that no worker took in time: nothing has happened, but that it has waited."""
+    return queue.model_copy(update={"untaken": queue.untaken + 1})
+
+
 def apply(
     queue: SendQueue, report: DeliveryReport, now: datetime, asked: Sequence[Candidate] = ()
 ) -> tuple[SendQueue, Mapping[str, Receipts]]:
@@ -73,6 +78,7 @@ def apply(
             "dropped_messages": queue.dropped_messages.difference(ended),
             "rechecked": frozenset(),
             "woken": False,
+            "untaken": 0,
             **_waits(queue, report, now),
         }
     )

@@ -39,6 +39,14 @@ AGED_SHARE = 5
 AGE_AFTER = timedelta(minutes=30)
 """Every ``AGED_SHARE``-th message sent is the one that waits longest, if it waits longer than ``AGE_AFTER``."""
 
+UNTAKEN_AFTER = timedelta(minutes=10)
+"""A round that no worker has taken for so long is asked for again with the next higher priority (``raised``).
+
+Workers take strictly by priority from all accounts, and what waits for them keeps the priority that it came with. So,
+whatever else arrives anywhere, every round has the highest priority after half an hour at the latest, and then keeps
+its place among those that have it, too.
+"""
+
 NEVER_SERVED = -1
 """The last turn of a flow that had none."""
 
@@ -200,6 +208,7 @@ class SendQueue(Model):
     dropped_campaigns: frozenset[str] = frozenset()
     rechecked: frozenset[str] = Field(default=frozenset(), description="campaigns that changed during a round")
     woken: bool = Field(default=False, description="the account changed during a round")
+    untaken: int = Field(default=0, description="rounds since the last one that no worker took in time")
     not_before: dict[UUID, datetime] = Field(default_factory=dict)
     throttled_until: datetime | None = None
     reason: str = ""
@@ -269,6 +278,12 @@ def still_waiting(outlook: QueueOutlook, statuses: Mapping[UUID, MessageStatus])
 def fairness_key(account_id: str) -> str:
     """Who takes turns with others for Temporal's workers: the account, in at most 64 bytes."""
     return account_id.removeprefix("acct_")
+
+
+def raised(priority: Priority, steps: int) -> Priority:
+    """The priority that is so many steps higher, at most the highest."""
+    rank = max(0, priority.rank - steps)
+    return next(each for each in Priority if each.rank == rank)
 
 
 def is_late(batch: EnqueueBatch, now: datetime) -> bool:

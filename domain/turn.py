@@ -7,6 +7,9 @@ longest, since it arrived or since its not-before. Two groups that both wait nev
 So that low never starves, every 5th message sent (``AGED_SHARE``) is the one that waits longest of all, if it waits
 longer than 30 minutes (``AGE_AFTER``); it goes on top of its group's turns. A message that may go and of which ``m``
 others have waited longer is therefore sent after at most ``AGE_AFTER`` and ``(m + 1) * AGED_SHARE`` sends.
+
+Among all accounts a round has the priority of its most urgent message, and a higher one when no worker takes it
+(``UNTAKEN_AFTER``).
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -30,6 +33,7 @@ from domain.send_queue import (
     SendQueue,
     is_late,
     is_throttled,
+    raised,
     stands_still,
     takes_aged_turn,
 )
@@ -81,10 +85,10 @@ def candidates(queue: SendQueue, now: datetime, size: int = ROUND_SIZE) -> tuple
 
 
 def urgency(queue: SendQueue, chosen: Sequence[Candidate]) -> Priority:
-    """The highest priority among the campaigns of some candidates."""
+    """The highest priority among the campaigns of some candidates, and a step higher for each round nobody took."""
     campaigns = {candidate.campaign_id for candidate in chosen}
     found = (batch.priority for batch in queue.batches if batch.campaign_id in campaigns)
-    return min(found, key=lambda priority: priority.rank, default=Priority.LOW)
+    return raised(min(found, key=lambda priority: priority.rank, default=Priority.LOW), queue.untaken)
 
 
 def position(queue: SendQueue, request: EnqueueBatch, now: datetime) -> int:

@@ -52,6 +52,11 @@ async def opt_in(api: httpx.AsyncClient, accounts: Sequence[str]) -> None:
         (await api.put(f"/api/v2/accounts/{account}/autonomy", json=body)).raise_for_status()
 
 
+def recipient_id(number: int) -> str:
+    """Of a fan in a campaign's audience, counted from 0."""
+    return str(_FIRST_RECIPIENT + number)
+
+
 def intent(accounts: Sequence[str], recipients: int) -> dict[str, Any]:
     """A campaign over ``accounts``, which share the recipients evenly."""
     return {
@@ -64,7 +69,7 @@ def intent(accounts: Sequence[str], recipients: int) -> dict[str, Any]:
         },
         "audience": [
             {
-                "recipientId": str(_FIRST_RECIPIENT + number),
+                "recipientId": recipient_id(number),
                 "name": f"Fan {number}",
                 "accountId": accounts[number % len(accounts)],
                 "language": LANGUAGES[number // len(accounts) % len(LANGUAGES)],

@@ -52,6 +52,7 @@ class _Armed(Generic[RuleT]):
     id: int
     rule: RuleT
     dice: random.Random
+    met: int = 0
     fired: int = 0
 
     @property
@@ -59,12 +60,12 @@ class _Armed(Generic[RuleT]):
         return self.rule.count is not None and self.fired >= self.rule.count
 
     def listing(self) -> dict[str, Any]:
-        return {"id": self.id, "fired": self.fired, **self.rule.model_dump(mode="json", by_alias=True)}
+        return {"id": self.id, "met": self.met, "fired": self.fired, **self.rule.model_dump(mode="json", by_alias=True)}
 
 
 @dataclass
 class FaultBook(Generic[RuleT]):
-    """The rules of one simulator and how often each has fired."""
+    """The rules of one simulator, how many requests each could have struck, and how often it has fired."""
 
     _rules: list[_Armed[RuleT]] = field(default_factory=list)
     _next_id: int = 1
@@ -81,7 +82,10 @@ class FaultBook(Generic[RuleT]):
         """Draws the faults of one request; `covers` says which rules are meant for it."""
         delay_s = 0.0
         for armed in self._rules:
-            if armed.spent or not covers(armed.rule) or armed.dice.random() >= armed.rule.probability:
+            if armed.spent or not covers(armed.rule):
+                continue
+            armed.met += 1
+            if armed.dice.random() >= armed.rule.probability:
                 continue
             armed.fired += 1
             delay_s += armed.rule.latency_ms / 1000
@@ -90,7 +94,7 @@ class FaultBook(Generic[RuleT]):
         return Strike(delay_s)
 
     def listing(self) -> list[dict[str, Any]]:
-        """Every rule with the number of times it fired."""
+        """Every rule with the number of requests that it met and the number of times it fired."""
         return [armed.listing() for armed in self._rules]
 
     def clear(self) -> int:

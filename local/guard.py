@@ -16,6 +16,9 @@ from typing import Self
 
 GRACE_S = 3.0
 
+# Of what a terminal or an operator may send to the guard, nothing ends it before its time.
+_UNHEARD = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
 # A child registers itself before it becomes the program that it is meant to be. Were the parent to write the
 # line after the start, a kill between the two would leave an orphan; this way the child itself holds the pipe
 # open until it is on the list. Standard input, because POSIX shells name only single-digit descriptors.
@@ -27,16 +30,21 @@ class Guard:
 
     def __init__(self, *hold: int) -> None:
         """``hold``: file descriptors kept open until the last child is gone, such as a lock."""
-        # -I and -S: nothing of the user's environment or site-packages; ready in about 20 ms.
-        self._program = subprocess.Popen(
-            [sys.executable, "-I", "-S", __file__],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            cwd="/",
-            pass_fds=hold,
-            start_new_session=True,
-        )
+        # Blocked before the program exists, which inherits it: there is no moment at which a signal could end it.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, _UNHEARD)
+        try:
+            # -I and -S: nothing of the user's environment or site-packages; ready in about 20 ms.
+            self._program = subprocess.Popen(
+                [sys.executable, "-I", "-S", __file__],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                cwd="/",
+                pass_fds=hold,
+                start_new_session=True,
+            )
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
         assert self._program.stdin is not None  # noqa: S101 - PIPE was asked for
         self._pipe = self._program.stdin
 
@@ -95,8 +103,6 @@ def _signal(groups: set[int], number: int) -> set[int]:
 
 
 def main() -> None:
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)
     groups = _signal(_groups_left_behind(), signal.SIGTERM)
     deadline = time.monotonic() + GRACE_S
     while groups and time.monotonic() < deadline:

@@ -3,6 +3,7 @@
 import os
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack
+from pathlib import Path
 
 import httpx
 import hypothesis
@@ -22,9 +23,23 @@ from workflows.policies import TASK_QUEUES
 
 PAGE_SIZE = 6
 
+LONGEST = (
+    "end_to_end/test_chaos.py",
+    "end_to_end/test_product.py",
+    "adapters/test_rate_limit_schedules.py",
+    "end_to_end/test_rollout.py",
+)
+"""Modules of a minute or more, the longest first: the one that begins last would keep a single process busy."""
+
 # A busy machine is no failure of a property.
 hypothesis.settings.register_profile("huntaze", deadline=None)
 hypothesis.settings.load_profile("huntaze")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the longest modules; everything else keeps its order."""
+    place = {Path(__file__).parent / name: number for number, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: place.get(item.path, len(place)))
 
 
 @pytest.fixture(scope="session")

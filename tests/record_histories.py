@@ -62,6 +62,23 @@ async def reviewed_campaign(launcher: Launcher) -> dict[str, str]:
     return {"campaign-reviewed": handle.id, "send-queue-paused": send_queue_id(record.lanes[0].account_id)}
 
 
+async def steered_campaign(launcher: Launcher) -> dict[str, str]:
+    """A wish of the API whose signal was lost, a signal from elsewhere that overrules it, and a wish that is heard."""
+    record, handle = await launcher.campaign(3, compliance="strict")
+    with launcher.env.auto_time_skipping_disabled():
+        await progress_until(handle, lambda seen: seen.awaiting_review == 3)
+        await launcher.ports.campaigns.want(record.campaign_id, CampaignStatus.PAUSED)
+        await handle.signal(CampaignWorkflow.resume)
+        pause = await launcher.ports.campaigns.want(record.campaign_id, CampaignStatus.PAUSED)
+        await handle.signal(CampaignWorkflow.pause, ControlRequest(requested_by="operator", wish=pause))
+        await progress_until(handle, lambda seen: seen.status is CampaignStatus.PAUSED)
+        resume = await launcher.ports.campaigns.want(record.campaign_id, CampaignStatus.RUNNING)
+        await handle.signal(CampaignWorkflow.resume, ControlRequest(requested_by="operator", wish=resume))
+        await handle.signal(CampaignWorkflow.approve)
+    await handle.result()
+    return {"campaign-steered": handle.id}
+
+
 async def expired_campaign(launcher: Launcher) -> dict[str, str]:
     """Single messages that are decided, a page that was changed from outside, and a page that expires."""
     with launcher.env.auto_time_skipping_disabled():
@@ -94,6 +111,17 @@ async def late_campaign(launcher: Launcher) -> dict[str, str]:
     _, handle = await launcher.campaign(14, delivery=terms)
     await handle.result()
     return {"campaign-late": handle.id}
+
+
+async def withdrawn_campaign(launcher: Launcher) -> dict[str, str]:
+    """A deadline that passes while drafts wait for a person: everybody gets a mass message."""
+    deadline = datetime.now(UTC) + timedelta(minutes=30)
+    terms = {"onDeadline": "mass_message", "alternativeText": "Hello everybody.", "deadline": deadline.isoformat()}
+    with launcher.env.auto_time_skipping_disabled():
+        _, handle = await launcher.campaign(14, compliance="strict", delivery=terms)
+        await progress_until(handle, lambda seen: seen.awaiting_review == 12)
+    await handle.result()
+    return {"campaign-withdrawn": handle.id}
 
 
 async def recalled_campaign(launcher: Launcher) -> dict[str, str]:
@@ -170,9 +198,11 @@ async def _rollout(
 SCENARIOS: tuple[Callable[[Launcher], Awaitable[dict[str, str]]], ...] = (
     throttled_campaign,
     reviewed_campaign,
+    steered_campaign,
     expired_campaign,
     cancelled_campaign,
     late_campaign,
+    withdrawn_campaign,
     recalled_campaign,
     long_campaign,
     generation,

@@ -35,6 +35,9 @@ with workflow.unsafe.imports_passed_through():
 COST_LIMIT = str(ErrorType.COST_LIMIT_EXCEEDED)
 EXPIRED = "expired"
 STATUS = SearchAttributeKey.for_keyword("HuntazeStatus")
+OVERRULES = "signals-overrule-wishes"
+"""Patch: a signal that does not come from the API answers what was wished for there, even if it changes no status."""
+
 CLOSING_ATTEMPTS = 5
 CLOSING_PAUSE = timedelta(seconds=10)
 
@@ -128,10 +131,22 @@ class CampaignWorkflow:
     # Steering: the store learns of a pause or cancellation before anything else relies on it.
 
     def _want(self, status: CampaignStatus, request: ControlRequest | None) -> None:
-        if self._state.wanted is CampaignStatus.CANCELLING:
+        said = request or ControlRequest()
+        if self._state.wanted is CampaignStatus.CANCELLING or self._is_overtaken(status, said):
             return
-        reason = (request or ControlRequest()).reason
-        self._update(wanted=status, reason=reason if status is not CampaignStatus.RUNNING else "")
+        self._update(
+            wanted=status,
+            heard=said.wish,
+            # A wish holds until it is answered, and send queues may have parked the campaign for it.
+            untold=said.wish is not None or workflow.patched(OVERRULES),
+            reason=said.reason if status is not CampaignStatus.RUNNING else "",
+        )
+
+    def _is_overtaken(self, status: CampaignStatus, said: ControlRequest) -> bool:
+        """Whether the wish was answered before its signal came; nothing overtakes a cancellation."""
+        if status is CampaignStatus.CANCELLING or said.wish is None or self._state.heard is None:
+            return False
+        return said.wish <= self._state.heard
 
     def _decide(self, said: ReviewDecision, verdict: Verdict) -> None:
         review = said.heard_at(workflow.now())
@@ -154,18 +169,20 @@ class CampaignWorkflow:
 
     async def _steer(self) -> None:
         while True:
-            await workflow.wait_condition(
-                lambda: self._state.status is not self._state.wanted or self._lanes_done or self._campaign.rolling
-            )
-            wanted = self._state.wanted
-            if self._state.status is wanted:
+            await workflow.wait_condition(lambda: self._is_to_tell() or self._lanes_done or self._campaign.rolling)
+            if not self._is_to_tell():
                 return
+            wanted = self._state.wanted
+            self._update(untold=False)
             await self._record(wanted, self._state.reason)
             started = self._state.status is CampaignStatus.PLANNING
             self._update(status=wanted)
             workflow.upsert_search_attributes([STATUS.value_set(str(wanted))])
             if wanted is not CampaignStatus.PAUSED and not started:
                 await self._tell_queues()
+
+    def _is_to_tell(self) -> bool:
+        return self._state.untold or self._state.status is not self._state.wanted
 
     async def _tell_queues(self) -> None:
         # A lane whose first batch is just being handed in may be parked already, so drafts count, not batches.
@@ -213,7 +230,12 @@ class CampaignWorkflow:
             started_at=self._state.started_at,
             finished_at=workflow.now(),
             audience=self._input.audience_size,
-            alternatives=tuple(lane.alternative for lane in self._state.lanes.values() if lane.alternative is not None),
+            # One whose every recipient got a message of their own after all is none.
+            alternatives=tuple(
+                lane.alternative
+                for lane in self._state.lanes.values()
+                if lane.alternative is not None and lane.alternative.recipients
+            ),
         )
         result = await self._reconcile(outcome)
         for _ in range(CLOSING_ATTEMPTS):
@@ -260,8 +282,16 @@ class CampaignWorkflow:
         # Also newer than whatever this workflow has said before it was reset to an earlier event.
         revision = max(self._state.revision + 1, int(workflow.now().timestamp() * 1000))
         self._update(revision=revision)
-        change = StatusChange(campaign_id=self._input.campaign_id, status=status, reason=reason, revision=revision)
-        await workflow.execute_activity_method(CampaignActivities.set_status, change, **policies.STORE)
+        change = StatusChange(
+            campaign_id=self._input.campaign_id,
+            status=status,
+            reason=reason,
+            revision=revision,
+            heard=self._state.heard,
+        )
+        answered = await workflow.execute_activity_method(CampaignActivities.set_status, change, **policies.STORE)
+        if change.heard is None and not self._state.untold:
+            self._update(heard=answered)
 
     def _final_status(self) -> CampaignStatus:
         if self._state.status is CampaignStatus.CANCELLING:

@@ -1,7 +1,7 @@
 """One account's part of a campaign: drafting, deciding, submitting and closing, as its lane says."""
 
 from contextlib import suppress
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from temporalio import workflow
 from temporalio.exceptions import ActivityError
@@ -13,13 +13,18 @@ with workflow.unsafe.imports_passed_through():
     from activities.provider import ProviderActivities
     from activities.review import ReviewActivities, ReviewedPage
     from activities.send_queue import LookAhead, Resubmit, SubmissionActivities, SubmitPage
+    from activities.withdrawal import Withdraw, WithdrawalActivities
     from domain import lane_event
-    from domain.alternative import too_late
+    from domain.alternative import unsent_by
     from domain.campaign import CampaignStatus
     from domain.delivery import MessageStatus
     from domain.lane import Action, ActionKind, LaneState, may_be_late, next_page_reach
     from workflows import policies
     from workflows.campaign_run import RunningCampaign, reason_of
+
+
+WITHDRAWS = "deadline-withdraws-unsent"
+"""Patch: an alternative waits for what was drafted before it until the deadline, and is for what is unsent by then."""
 
 
 class LaneLoop:
@@ -29,6 +34,7 @@ class LaneLoop:
         self._campaign = campaign
         self._input = campaign.input
         self._account_id = account_id
+        self._withdraws = self._input.delivery.deadline is not None and workflow.patched(WITHDRAWS)
 
     @property
     def _lane(self) -> LaneState:
@@ -53,7 +59,7 @@ class LaneLoop:
     async def _wait(self) -> None:
         lane = self._lane
         resync_at = workflow.now() + policies.RESYNC_AFTER if lane.batches or lane.waiting else None
-        deadline = self._input.delivery.deadline if may_be_late(lane) else None
+        deadline = self._awaited_deadline()
         moments = [moment for moment in (resync_at, deadline) if moment is not None]
         timeout = max(min(moments) - workflow.now(), timedelta(0)) if moments else None
         try:
@@ -61,11 +67,21 @@ class LaneLoop:
                 lambda: self._campaign.rolling or self._next.kind is not ActionKind.WAIT, timeout=timeout
             )
         except TimeoutError:
-            if deadline is not None and deadline <= workflow.now():
-                # Whoever has no message by now would get it later still.
-                self._choose_alternative(too_late(self._input.delivery, workflow.now()))
-            else:
+            if deadline is None or deadline > workflow.now():
                 await self._resynchronise()
+            elif lane.alternative is None:
+                # Whoever has no message by now would get it later still.
+                self._choose_alternative(unsent_by(deadline))
+
+    def _awaited_deadline(self) -> datetime | None:
+        """The deadline, as long as something is to be done when it passes."""
+        deadline, lane = self._input.delivery.deadline, self._lane
+        if deadline is None:
+            return None
+        if lane.alternative is not None:
+            return deadline if lane.withdraws and deadline > workflow.now() else None
+        affected = may_be_late(lane) if self._withdraws else lane.next_page < lane.lane.pages
+        return deadline if affected else None
 
     async def _act(self, action: Action) -> None:
         match action.kind:
@@ -75,6 +91,8 @@ class LaneLoop:
                 await self._read_page(action)
             case ActionKind.SUBMIT:
                 await self._submit(action.page, action.batch)
+            case ActionKind.WITHDRAW:
+                await self._withdraw()
             case ActionKind.ALTERNATIVE:
                 await self._take_alternative(action.page)
             case _:
@@ -161,7 +179,23 @@ class LaneLoop:
     def _choose_alternative(self, reason: str) -> None:
         action = self._input.delivery.on_deadline
         assert action is not None  # noqa: S101 - a deadline always comes with its action
-        self._campaign.set_lane(lane_event.choose_alternative(self._lane, action, reason, self._input.page_size))
+        chosen = lane_event.choose_alternative(
+            self._lane, action, reason, self._input.page_size, withdraws=self._withdraws
+        )
+        self._campaign.set_lane(chosen)
+
+    async def _withdraw(self) -> None:
+        alternative = self._lane.alternative
+        assert alternative is not None  # noqa: S101 - next_action asks for nothing that was not chosen
+        request = Withdraw(
+            campaign_id=self._input.campaign_id,
+            account_id=self._account_id,
+            action=alternative.action,
+            why=alternative.reason,
+        )
+        found = await workflow.execute_activity_method(WithdrawalActivities.withdraw, request, **policies.BULK_STORE)
+        after = lane_event.after_withdrawal(self._lane, found.taken, found.drafts, found.counts)
+        self._campaign.set_lane(after)
 
     async def _take_alternative(self, from_page: int) -> None:
         lane = self._lane
@@ -172,11 +206,13 @@ class LaneLoop:
             from_page=from_page,
             pages=lane.lane.pages,
             action=lane.alternative.action,
+            withdrawn=lane.withdrawn is not None,
+            batches=tuple(sorted(lane.batches)) if lane.withdrawn is not None else (),
         )
         status = self._campaign.state.status
         taken = await workflow.execute_activity_method(AlternativeActivities.take, request, **policies.ALTERNATIVE)
         if taken.done:
-            self._campaign.set_lane(lane_event.after_close(self._lane, taken.counts))
+            self._campaign.set_lane(lane_event.after_alternative(self._lane, taken.counts))
             return
         self._campaign.set_lane(lane_event.after_delay(self._lane, taken.reason))
         await self._wait_to_repeat(ActionKind.ALTERNATIVE, status, taken.wait_ms)

@@ -40,6 +40,7 @@ class RunningCampaign:
             paused=state.wanted is CampaignStatus.PAUSED or state.status is CampaignStatus.PAUSED,
             cancelled=state.status is CampaignStatus.CANCELLING,
             stopped=state.stopped,
+            overdue=self.input.delivery.deadline is not None and self.input.delivery.deadline <= workflow.now(),
             standing_decision=state.standing_decision,
         )
         return next_action(self.lane(account_id), steering, self.input.page_size)

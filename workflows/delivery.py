@@ -6,7 +6,8 @@ from datetime import timedelta
 from uuid import UUID
 
 from temporalio import workflow
-from temporalio.exceptions import ApplicationError
+from temporalio.exceptions import ActivityError, ApplicationError, TimeoutType
+from temporalio.exceptions import TimeoutError as ActivityTimeout
 
 with workflow.unsafe.imports_passed_through():
     from activities.delivery import DeliveryActivities
@@ -105,11 +106,17 @@ class SendQueueWorkflow:
         self._queue = rounds.start_round(self._queue)
         self._rounds += 1
         account_id = self._queue.account_id
-        report = await workflow.execute_activity_method(
-            DeliveryActivities.deliver,
-            DeliveryRound(account_id=account_id, candidates=chosen),
-            **policies.sending(account_id, turn.urgency(self._queue, chosen)),
-        )
+        try:
+            report = await workflow.execute_activity_method(
+                DeliveryActivities.deliver,
+                DeliveryRound(account_id=account_id, candidates=chosen),
+                **policies.sending(account_id, turn.urgency(self._queue, chosen)),
+            )
+        except ActivityError as error:
+            if not _was_untaken(error):
+                raise
+            self._queue = rounds.untaken(self._queue)
+            return
         self._queue, receipts = rounds.apply(self._queue, report, workflow.now(), chosen)
         await asyncio.gather(*(self._report(campaign, receipt) for campaign, receipt in receipts.items()))
 
@@ -123,3 +130,9 @@ class SendQueueWorkflow:
 
     def _history_is_long(self) -> bool:
         return self._rounds >= ROUNDS_PER_RUN or workflow.info().is_continue_as_new_suggested()
+
+
+def _was_untaken(error: ActivityError) -> bool:
+    """Whether no worker took the round, or took it up again, in time."""
+    cause = error.cause
+    return isinstance(cause, ActivityTimeout) and cause.type is TimeoutType.SCHEDULE_TO_START

@@ -7,7 +7,7 @@ from typing import TypedDict
 from temporalio.common import Priority, RetryPolicy
 
 from domain import delivery
-from domain.send_queue import fairness_key
+from domain.send_queue import UNTAKEN_AFTER, fairness_key
 
 ORCHESTRATION = "orchestration"
 GENERATION = "generation"
@@ -25,6 +25,7 @@ class ActivityPolicy(TypedDict, total=False):
 
     task_queue: str
     start_to_close_timeout: timedelta
+    schedule_to_start_timeout: timedelta
     schedule_to_close_timeout: timedelta
     heartbeat_timeout: timedelta
     retry_policy: RetryPolicy
@@ -118,12 +119,25 @@ SEND: ActivityPolicy = {
 
 
 def sending(account_id: str, priority: delivery.Priority) -> ActivityPolicy:
-    """``SEND`` for one account: higher priorities first, and inside a priority accounts take turns."""
-    return {**SEND, "priority": Priority(priority_key=priority.rank + 1, fairness_key=fairness_key(account_id))}
+    """``SEND`` for one account: higher priorities first, and inside a priority accounts take turns.
 
+    What is not of the highest priority waits for a worker for ``UNTAKEN_AFTER``, then the queue asks with a higher one.
+    """
+    policy: ActivityPolicy = {
+        **SEND,
+        "priority": Priority(priority_key=priority.rank + 1, fairness_key=fairness_key(account_id)),
+    }
+    if priority is not delivery.Priority.CRITICAL:
+        policy["schedule_to_start_timeout"] = UNTAKEN_AFTER
+    return policy
+
+
+_FIRST = Priority(priority_key=1)
+"""Rare and late already, or about to be: nothing waits in front of it."""
 
 ALTERNATIVE: ActivityPolicy = {
     "task_queue": DELIVERY,
+    "priority": _FIRST,
     "start_to_close_timeout": timedelta(hours=1),
     "heartbeat_timeout": HEARTBEAT,
     "retry_policy": _FOREVER,
@@ -132,6 +146,7 @@ ALTERNATIVE: ActivityPolicy = {
 
 RECALL: ActivityPolicy = {
     "task_queue": DELIVERY,
+    "priority": _FIRST,
     "start_to_close_timeout": timedelta(minutes=30),
     "heartbeat_timeout": HEARTBEAT,
     "retry_policy": _FOREVER,

@@ -20,6 +20,7 @@ from domain.delivery import (
     Outcome,
     after_failure,
     goes_first,
+    is_rival,
 )
 from domain.errors import DependencyUnavailable, GatewayError, GatewayFault
 from domain.rate_limit import Lease, Slot
@@ -63,16 +64,24 @@ class Outcomes:
             return False
         beside = await self._ports.messages.sent_beside(message)
         now = datetime.now(UTC)
-        if any(goes_first(other, message, now) for other in beside):
+        taken = {other.platform_message_id for other in beside}
+        unclaimed = [each for each in in_chat if each.platform_message_id not in taken]
+        rivals = [other for other in beside if is_rival(other, message)]
+        if not unclaimed:
+            return False
+        if any(goes_first(other, message, now) for other in rivals):
             self._found.defer(message.message_id, OTHERS_FIRST_WAIT_MS, "outcome_open")
             return True
-        taken = {other.platform_message_id for other in beside}
-        delivered = next((each for each in in_chat if each.platform_message_id not in taken), None)
-        if delivered is None:
-            return False
-        await self._ports.messages.settle([_outcome(message, MessageStatus.SENT, delivered=delivered)])
-        self._found.settle(message.message_id, MessageStatus.SENT)
-        return True
+        if len(unclaimed) > len(rivals):
+            await self._ports.messages.settle([_outcome(message, MessageStatus.SENT, delivered=unclaimed[0])])
+            self._found.settle(message.message_id, MessageStatus.SENT)
+            return True
+        if any(now - other.updated_at < timedelta(milliseconds=self._ports.lease_ms) for other in rivals):
+            self._found.defer(message.message_id, OTHERS_FIRST_WAIT_MS, "outcome_open")
+            return True
+        # Fewer arrived than are open, so somebody has to be sent again; whose turn it is, with its own key. Either the
+        # gateway knows the key and tells which of the messages it is, or what is in the chat is left to the rivals.
+        return False
 
     async def _chat_unread(self, message: Message, error: GatewayError) -> None:
         if error.fault in UNREADABLE:

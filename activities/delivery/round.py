@@ -11,6 +11,7 @@ from activities.delivery.outcomes import Outcomes
 from activities.delivery.ports import DeliveryPorts
 from activities.delivery.sender import Sender
 from activities.failure import heartbeating, translated
+from domain.alternative import is_taken
 from domain.campaign import CampaignStatus
 from domain.delivery import (
     SESSION_PROBE_AFTER,
@@ -21,6 +22,9 @@ from domain.delivery import (
 )
 from domain.ports import GateState
 from domain.send_queue import Candidate, DeliveryReport, DeliveryRound
+
+TAKEN_WAIT_MS = 60_000
+"""How long a queue leaves alone what its campaign's alternative action took, until it is told how that ended."""
 
 
 class DeliveryActivities:
@@ -49,6 +53,8 @@ class DeliveryActivities:
                 if message is None or candidate.campaign_id not in gate.campaigns:
                     # Erased meanwhile: there is nothing to send, and the queue of the account must go on.
                     found.settle(candidate.message_id, MessageStatus.CANCELLED)
+                elif is_taken(message) and not message.status.is_terminal and not self._ports.for_many:
+                    found.defer(candidate.message_id, TAKEN_WAIT_MS, "alternative")
                 elif not await self._has_ended(message, gate, found):
                     sendable.append(message)
             sendable = _while_account_sends(sendable, gate, found)

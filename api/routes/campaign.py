@@ -1,7 +1,6 @@
 """Asking for a campaign, and pausing, resuming or cancelling it."""
 
 import re
-from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Annotated
 
@@ -9,19 +8,16 @@ from fastapi import APIRouter, Depends, Header, Response
 from pydantic import Field
 
 from api.body import JsonBody
-from api.dependencies import Caller, EngineNow, PortsNow, SettingsNow, TraceNow, VisibleCampaign
-from api.engine import Engine, NotRunning
+from api.dependencies import BackgroundNow, Caller, EngineNow, PortsNow, SettingsNow, TraceNow, VisibleCampaign
 from api.examples import INTENT
 from api.intake import accept, request_key
 from api.openapi import Responses, problems
 from api.openapi import body as documented
+from api.steering import steer
 from api.views import Accepted, CampaignView, final_result, view
-from domain.campaign import CampaignRecord, CampaignStatus, ControlRequest, WorkflowIntent
-from domain.errors import Conflict
+from domain.campaign import CampaignStatus, WorkflowIntent
 from domain.model import Request
 from domain.progress import WorkflowResult
-from domain.provider import IntentType
-from workflows.campaign import CampaignWorkflow
 
 router = APIRouter(prefix="/api/v2/campaigns", tags=["campaigns"])
 
@@ -38,7 +34,6 @@ class ControlBody(Request):
     reason: str = Field(default="", max_length=500, examples=["The offer has changed."])
 
 
-Signal = Callable[[CampaignWorkflow, ControlRequest | None], None]
 Control = Annotated[ControlBody, Depends(JsonBody(ControlBody, optional=True))]
 _CONTROL = documented(ControlBody, {"reason": "The offer has changed."}, required=False)
 _CONTROL_PROBLEMS = problems(400, 401, 403, 404, 409, 413, 422, 503)
@@ -91,11 +86,16 @@ async def create(
     openapi_extra=_CONTROL,
 )
 async def pause(
-    record: VisibleCampaign, caller: Caller, ports: PortsNow, engine: EngineNow, body: Control
+    record: VisibleCampaign,
+    caller: Caller,
+    ports: PortsNow,
+    engine: EngineNow,
+    background: BackgroundNow,
+    body: Control,
 ) -> CampaignView:
     """What is being sent at this moment completes; everything else waits for ``resume``."""
-    await _signal(record, CampaignWorkflow.pause, caller.user_id, body, engine)
-    return await view(record, ports, engine)
+    steered = await steer(record, CampaignStatus.PAUSED, caller.user_id, body.reason, ports, engine, background)
+    return await view(steered, ports, engine)
 
 
 @router.post(
@@ -106,11 +106,16 @@ async def pause(
     openapi_extra=_CONTROL,
 )
 async def resume(
-    record: VisibleCampaign, caller: Caller, ports: PortsNow, engine: EngineNow, body: Control
+    record: VisibleCampaign,
+    caller: Caller,
+    ports: PortsNow,
+    engine: EngineNow,
+    background: BackgroundNow,
+    body: Control,
 ) -> CampaignView:
     """Continue exactly where the pause began."""
-    await _signal(record, CampaignWorkflow.resume, caller.user_id, body, engine)
-    return await view(record, ports, engine)
+    steered = await steer(record, CampaignStatus.RUNNING, caller.user_id, body.reason, ports, engine, background)
+    return await view(steered, ports, engine)
 
 
 @router.post(
@@ -121,32 +126,19 @@ async def resume(
     openapi_extra=_CONTROL,
 )
 async def cancel(
-    record: VisibleCampaign, caller: Caller, ports: PortsNow, engine: EngineNow, body: Control
+    record: VisibleCampaign,
+    caller: Caller,
+    ports: PortsNow,
+    engine: EngineNow,
+    background: BackgroundNow,
+    body: Control,
 ) -> CampaignView:
     """Whatever has not been sent never will be; the result says who got what."""
-    try:
-        await _signal(record, CampaignWorkflow.cancel, caller.user_id, body, engine)
-    except NotRunning:
-        # Nobody else is left to say so; delivery reads this before every send and ends what still waits.
-        await ports.campaigns.set_status(record.campaign_id, CampaignStatus.CANCELLED, "workflow_was_not_running")
-        record = await ports.campaigns.get(record.campaign_id) or record
-    return await view(record, ports, engine)
-
-
-def require_steerable(record: CampaignRecord) -> None:
-    """Only a campaign that has not ended takes signals."""
-    if record.type is not IntentType.CAMPAIGN_EXECUTION:
-        raise Conflict(f"This is a {record.type}, which is answered in one go; only campaigns can be steered.")
-    if record.status.is_final:
-        raise Conflict(f"The campaign has ended ({record.status}); start a new one instead.")
+    steered = await steer(record, CampaignStatus.CANCELLING, caller.user_id, body.reason, ports, engine, background)
+    return await view(steered, ports, engine)
 
 
 def wait_of(prefer: str | None, default_s: int = 0) -> int:
     """The seconds of ``Prefer: wait=<s>`` (RFC 7240), at most ``LONGEST_WAIT_S``; ``default_s`` without one."""
     found = _WAIT.search(prefer or "")
     return min(int(found[1]), LONGEST_WAIT_S) if found else default_s
-
-
-async def _signal(record: CampaignRecord, signal: Signal, user_id: str, body: ControlBody, engine: Engine) -> None:
-    require_steerable(record)
-    await engine.signal(record, signal, ControlRequest(requested_by=user_id, reason=body.reason))

@@ -4,12 +4,12 @@ from typing import Annotated, Literal
 
 from fastapi import APIRouter, Depends, Header, Path, Response
 
-from api.dependencies import Caller, EngineNow, PortsNow, find_message, find_visible
-from api.engine import Engine
+from api.dependencies import BackgroundNow, Caller, EngineNow, PortsNow, find_message, find_visible
+from api.engine import Engine, EngineUnavailable
 from api.openapi import Responses, problems
 from api.routes.campaign import wait_of
 from api.views import CAMPAIGNS
-from domain.campaign import CampaignRecord
+from domain.campaign import CampaignRecord, CampaignStatus
 from domain.errors import Conflict, NotFound
 from domain.model import Model
 from domain.provider import IntentType
@@ -61,11 +61,19 @@ _RUNNING: Responses = {202: {"model": RecallAccepted, "description": "Under way;
 )
 async def recall(
     record: Recallable,
+    ports: PortsNow,
     engine: EngineNow,
+    background: BackgroundNow,
     prefer: Annotated[str | None, Header(description=f"`wait=<s>`: wait up to 60 s; default {WAIT_S} s")] = None,
 ) -> RecallReport | Response:
     """Cancels the campaign, unsends what the platform still lets go, and lists what it could not. Harmless again."""
-    await engine.recall(record)
+    # From here on nothing more is sent, whoever carries out the rest, and when.
+    await ports.campaigns.want(record.campaign_id, CampaignStatus.CANCELLING)
+    try:
+        await engine.recall(record)
+    except EngineUnavailable:
+        background.repeat(f"{record.campaign_id}/recall", lambda: engine.recall(record))
+        raise
     return await _answer(record, engine, wait_of(prefer, WAIT_S))
 
 

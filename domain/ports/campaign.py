@@ -40,10 +40,27 @@ class CampaignStore(Protocol):
 
     async def audience_page(self, campaign_id: str, account_id: str, page: int) -> AudiencePage: ...
 
+    async def want(self, campaign_id: str, status: CampaignStatus) -> int | None:
+        """Record what somebody asks for, before the workflow is told; returns the number of the wish.
+
+        Delivery reads this, too (``Steered.in_force``). ``None``, and nothing changes: the request has ended, or is
+        being cancelled, which only another cancellation agrees with.
+        """
+        ...
+
     async def set_status(
-        self, campaign_id: str, status: CampaignStatus, reason: str, *, revision: int | None = None
-    ) -> None:
+        self,
+        campaign_id: str,
+        status: CampaignStatus,
+        reason: str,
+        *,
+        revision: int | None = None,
+        heard: int | None = None,
+    ) -> int | None:
         """Record where the request stands; delivery reads this right before every send.
+
+        ``heard``: the number of the last wish that this answers; a later one stays in force. ``None``: whatever was
+        wished for so far is answered. Returns that number; ``None``: the change came too late.
 
         ``revision`` counts a workflow's changes from 1: one that is not newer than what is stored is superseded and
         changes nothing. ``None``, for when no workflow is left: the last word, whatever revision is stored.

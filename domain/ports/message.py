@@ -62,6 +62,13 @@ class MessageStore(Protocol):
         """
         ...
 
+    async def take(self, messages: Sequence[Message]) -> None:
+        """drafted, approved or queued → sending, with another text, as those who stand for many are marked.
+
+        Stores revision ``n`` over revision ``n - 1``. What somebody has begun to send, ended or changed stays as it is.
+        """
+        ...
+
     async def waiting(self, filters: ReviewFilter, *, limit: int, cursor: str | None) -> ReviewListing:
         """Drafts, those that have waited longest first. A part may hold fewer than ``limit`` although more follow."""
         ...
@@ -71,7 +78,10 @@ class MessageStore(Protocol):
         ...
 
     async def begin_sends(self, attempts: Sequence[Attempt], now: datetime) -> frozenset[UUID]:
-        """queued or sending → sending, together with their slots; returns the messages that made the step."""
+        """queued or sending → sending, together with their slots; returns the messages that made the step.
+
+        One that was tried, or has another text, since it was read does not.
+        """
         ...
 
     async def settle(self, outcomes: Sequence[Outcome]) -> None:

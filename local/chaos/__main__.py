@@ -16,14 +16,26 @@ from local.chaos.run import run
 from local.chaos.verdict import what_does_not_hold
 
 _DEFAULT = Plan()
+_SIZES = ("recipients", "accounts", "regulars", "kills", "flushes", "redis_restarts", "temporal_restarts")
 
 
 def main() -> int:
     """Run, show, judge; the stack's directory stays when something is off, for its logs."""
     parser = argparse.ArgumentParser(prog="python -m local.chaos", description="a campaign in trouble, and its verdict")
-    for name in ("recipients", "accounts", "kills", "flushes", "redis_restarts", "temporal_restarts", "seed"):
+    for name in (
+        "recipients",
+        "accounts",
+        "regulars",
+        "kills",
+        "flushes",
+        "redis_restarts",
+        "temporal_restarts",
+        "seed",
+    ):
         parser.add_argument(f"--{name.replace('_', '-')}", type=int, default=getattr(_DEFAULT, name))
     plan = replace(_DEFAULT, **vars(parser.parse_args()))
+    if plan.regulars > plan.recipients:
+        parser.error("regulars are fans of the campaign: there can't be more of them than recipients")
     if plan.least_s < plan.needed_s:
         parser.error(f"{plan.recipients} recipients are too few for a campaign that outlasts the trouble")
     console, directory = Console(), Path(tempfile.mkdtemp(prefix="huntaze-chaos-"))

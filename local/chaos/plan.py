@@ -10,6 +10,7 @@ from itertools import accumulate
 from typing import Final
 
 from domain.rate_limit import LimitPolicy
+from local.caller import recipient_id
 
 WORKERS: Final = ("worker", "worker-2")
 
@@ -25,6 +26,19 @@ FAULTS: Final[tuple[Mapping[str, object], ...]] = (
 )
 """What the gateway does to sends: 5 % each, and 2 % resets, half of them after the message was accepted."""
 
+REGULARS_FAULTS: Final[tuple[Mapping[str, object], ...]] = (
+    {"kind": "server_error", "probability": 0.4, "count": 1},
+    {"kind": "server_error", "probability": 0.4, "count": 1, "after_accept": True},
+)
+"""What the gateway does besides in the chat of each regular: errors after which the chat has to be read, where another
+message says the same."""
+
+SINGLES: Final = (
+    "Thank you for being here, it means a lot to me.",
+    "Thank you for being here, it means a lot to me.",
+    "Your favourite set has a second part now.",
+)
+"""What each regular is sent at the same moment, besides the campaign: two messages that say the same, and another."""
 
 AI_FAULTS: Final[tuple[Mapping[str, object], ...]] = (
     {"kind": "server_error", "status": 503, "probability": 0.05},
@@ -52,6 +66,15 @@ class Trouble(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Regular:
+    """A fan of the campaign who is sent ``SINGLES``, too, ``at_s`` after the first message."""
+
+    account: str
+    recipient: str
+    at_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class Step:
     """One piece of trouble ``at_s`` after the first message; a part that is killed stays away for ``away_s``."""
 
@@ -72,6 +95,8 @@ class Plan:
 
     recipients: int = 1_000
     accounts: int = 10
+    regulars: int = 40
+    """The first fans of the audience: each is sent ``SINGLES`` besides."""
     kills: int = 30
     flushes: int = 2
     redis_restarts: int = 1
@@ -84,6 +109,7 @@ class Plan:
     max_cost: str | None = "5"
     """US dollars that the campaign may cost: more than it will. With a cap, drafting pauses for a minute or so whenever
     Redis has lost its memory."""
+    gateway_faults: tuple[Mapping[str, object], ...] = FAULTS
     ai_faults: tuple[Mapping[str, object], ...] = AI_FAULTS
 
     @property
@@ -108,6 +134,28 @@ class Plan:
         )
 
     @property
+    def account_ids(self) -> tuple[str, ...]:
+        """The accounts, which share the fans evenly."""
+        return tuple(f"acct_chaos{number}" for number in range(self.accounts))
+
+    @property
+    def messages(self) -> int:
+        """How many there are in all."""
+        return self.recipients + self.regulars * len(SINGLES)
+
+    def written_besides(self) -> tuple[Regular, ...]:
+        """The regulars, one after the other, as long as there is trouble."""
+        last_s = max((step.at_s for step in self.steps()), default=0.0)
+        return tuple(
+            Regular(
+                account=self.account_ids[number % self.accounts],
+                recipient=recipient_id(number),
+                at_s=last_s * number / self.regulars,
+            )
+            for number in range(self.regulars)
+        )
+
+    @property
     def needed_s(self) -> float:
         """How long the campaign has to last."""
         return max((step.at_s for step in self.steps()), default=0.0) + self.spare_s
@@ -115,20 +163,25 @@ class Plan:
     @property
     def in_window(self) -> int:
         """How many messages the system layer admits in any ``window_s``."""
-        return max(1, (self.recipients - 1) // math.ceil(self.needed_s / self.window_s))
+        return max(1, (self.messages - 1) // math.ceil(self.needed_s / self.window_s))
 
     @property
     def least_s(self) -> float:
         """How long after the first message the last one is sent at the earliest, however fast the machine is."""
-        return (self.recipients - 1) // self.in_window * self.window_s
+        return (self.messages - 1) // self.in_window * self.window_s
 
     def faults(self) -> tuple[Mapping[str, object], ...]:
         """The gateway's faults, each with a seed of its own."""
-        return _seeded(FAULTS, self.seed)
+        besides = tuple(
+            {**fault, "account": regular.account, "chat_id": regular.recipient}
+            for regular in self.written_besides()
+            for fault in REGULARS_FAULTS
+        )
+        return _seeded((*self.gateway_faults, *besides), self.seed)
 
     def faults_of_ai(self) -> tuple[Mapping[str, object], ...]:
         """The AI providers' faults, each with a seed of its own."""
-        return _seeded(self.ai_faults, self.seed + len(FAULTS))
+        return _seeded(self.ai_faults, self.seed + len(self.faults()))
 
     @property
     def policy(self) -> LimitPolicy:

@@ -7,7 +7,7 @@ from rich.table import Table
 
 from domain.delivery import TERMINAL
 from local.chaos.money import Money, Spent
-from local.chaos.plan import Plan
+from local.chaos.plan import SINGLES, Plan
 from local.chaos.verdict import Evidence
 
 
@@ -15,7 +15,8 @@ def header(plan: Plan) -> str:
     """What is about to happen, and what is not."""
     trouble = ", ".join(f"{times} x {name}" for name, times in plan.wanted.items() if times)
     return (
-        f"chaos run with seed {plan.seed}: {plan.recipients} recipients over {plan.accounts} accounts; {trouble}. "
+        f"chaos run with seed {plan.seed}: {plan.recipients} recipients over {plan.accounts} accounts, {plan.regulars} "
+        f"of whom get {len(SINGLES)} single messages besides, two of them the same; {trouble}. "
         f"A minute of the limits passes in a second. "
         f"DynamoDB is not killed: its stand-in moto keeps everything in memory, the real one is durable."
     )
@@ -33,8 +34,10 @@ def _done(evidence: Evidence) -> Table:
     table = Table("trouble", "wanted", "happened", title="what was done", title_justify="left")
     for trouble, wanted in evidence.plan.wanted.items():
         table.add_row(trouble, str(wanted), str(evidence.troubles.get(trouble, 0)))
-    for kind, probability, fired in evidence.faults:
-        table.add_row(kind, f"{probability:.0%} of calls", str(fired))
+    for fault in evidence.faults:
+        asked = f"{fault.probability:.0%} of {fault.met} calls, about {fault.probability * fault.met:.0f}"
+        wanted_of_it = asked if fault.count is None else f"{fault.probability:.0%} of calls, at most {fault.count}"
+        table.add_row(f"{fault.simulator}: {fault.kind}", wanted_of_it, str(fault.struck))
     return table
 
 
@@ -45,6 +48,10 @@ def _product(evidence: Evidence) -> Table:
     parts = " + ".join(f"{number} {status}" for status, number in sorted(evidence.outcomes.items()))
     table.add_row("recipients", f"{evidence.plan.recipients} = {parts or 'nothing'}" if ended else "no result")
     for (status, reason), number in sorted(Counter((told.status, told.reason) for told in evidence.told).items()):
+        table.add_row(f"  {status}", f"{number}{f' ({reason})' if reason else ''}")
+    besides = Counter((told.status, told.reason) for told in evidence.besides)
+    table.add_row("besides", f"{len(evidence.besides)} single messages to {evidence.plan.regulars} of them")
+    for (status, reason), number in sorted(besides.items()):
         table.add_row(f"  {status}", f"{number}{f' ({reason})' if reason else ''}")
     table.add_row("duration", f"{evidence.seconds:.0f} s")
     return table
@@ -57,6 +64,7 @@ def _book(evidence: Evidence) -> Table:
     table.add_row("duplicates", str(len(evidence.duplicates)))
     table.add_row("sent, but never arrived", str(len(evidence.lost)))
     table.add_row("arrived, but not sent", str(len(evidence.unaccounted)))
+    table.add_row("one receipt for several", str(len(evidence.confused)))
     return table
 
 

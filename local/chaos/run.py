@@ -2,9 +2,8 @@
 
 import asyncio
 import time
-from collections import Counter
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,22 +11,29 @@ from typing import Any
 from uuid import uuid4
 
 import httpx
-from redis.asyncio import Redis
 
 from domain.campaign import CampaignStatus
 from domain.delivery import MessageStatus
 from local.caller import caller, client, intent, opt_in
 from local.chaos.audit import Auditor
-from local.chaos.plan import AI_LATENCY_MS, AI_USAGE_DETAILS, TIME_SCALE, WORKERS, Plan, Step, Trouble
-from local.chaos.verdict import Booked, Evidence, Told, busiest, limits_in_force
-from local.process import ProcessExitedError
+from local.chaos.plan import (
+    AI_LATENCY_MS,
+    AI_USAGE_DETAILS,
+    SINGLES,
+    TIME_SCALE,
+    WORKERS,
+    Plan,
+    Regular,
+    Trouble,
+)
+from local.chaos.trouble import Troublemaker, crashes_of
+from local.chaos.verdict import GATEWAY, Booked, Evidence, Told, busiest, faults_of, limits_in_force
 from local.stack import Stack, StackOptions
 from local.tables import create_tables
 
 _LOOK_EVERY_S = 1.0
 _TELL_EVERY_S = 15.0
 _PAGE = 100
-_STARTS = 20
 
 Tell = Callable[[str], None]
 
@@ -41,7 +47,7 @@ async def run(plan: Plan, directory: Path, tell: Tell) -> Evidence:
         env=plan.environment(),
         migrate=create_tables,
     )
-    accounts, began = tuple(f"acct_chaos{number}" for number in range(plan.accounts)), time.monotonic()
+    accounts, began = plan.account_ids, time.monotonic()
     async with AsyncExitStack() as context:
         stack = await context.enter_async_context(Stack(options))
         gateway = await context.enter_async_context(client(stack.env["HUNTAZE_ONLYFANS_BASE_URL"]))
@@ -58,10 +64,10 @@ async def run(plan: Plan, directory: Path, tell: Tell) -> Evidence:
 
         async def make_trouble() -> None:
             await watch.until_sending()
-            await trouble.make(plan.steps())
+            await asyncio.gather(trouble.make(plan.steps()), watch.write_to(plan.written_besides()))
 
         making = asyncio.create_task(make_trouble())
-        crashes = await context.enter_async_context(_crashes(stack))
+        crashes = await context.enter_async_context(crashes_of(stack))
         try:
             status = await watch.until_final(trouble.done)
         finally:
@@ -99,65 +105,6 @@ class Servers:
     ai: httpx.AsyncClient
 
 
-class Troublemaker:
-    """Kills and restarts; ``done`` counts what has happened."""
-
-    def __init__(self, stack: Stack) -> None:
-        self._stack = stack
-        self._repairs: dict[str, asyncio.Task[None]] = {}
-        self.done: Counter[Trouble] = Counter()
-
-    async def make(self, steps: tuple[Step, ...]) -> None:
-        """Step by step. A killed part comes back while the next steps go on; one that is late delays none after it."""
-        began = time.monotonic()
-        for step in steps:
-            await asyncio.sleep(began + step.at_s - time.monotonic())
-            await self._repaired(step.part)
-            if step.trouble is Trouble.FLUSH_REDIS:
-                async with Redis.from_url(self._stack.env["HUNTAZE_REDIS_URL"]) as redis:
-                    await redis.flushall()
-            else:
-                await self._stack.kill(step.part)
-                self._repairs[step.part] = asyncio.create_task(self._restart(step))
-            self.done[step.trouble] += 1
-
-    async def repaired(self) -> None:
-        """Wait until everything that was killed runs again."""
-        for part in tuple(self._repairs):
-            await self._repaired(part)
-
-    async def _repaired(self, part: str) -> None:
-        if repair := self._repairs.pop(part, None):
-            await repair
-
-    async def _restart(self, step: Step) -> None:
-        await asyncio.sleep(step.away_s)
-        for _ in range(_STARTS):
-            try:
-                await self._stack.restart(step.part)
-                return
-            except ProcessExitedError:
-                # A worker that starts while Temporal is away ends; like a supervisor we start it again.
-                await asyncio.sleep(_LOOK_EVERY_S)
-        raise RuntimeError(f"{step.part} does not start any more")
-
-
-@asynccontextmanager
-async def _crashes(stack: Stack) -> AsyncIterator[list[str]]:
-    """The parts that end during the block although nobody asked them to, with their last words."""
-    seen: list[str] = []
-
-    async def collect() -> None:
-        while True:
-            seen.append(str(await stack.wait_failed()))
-
-    task = asyncio.create_task(collect())
-    try:
-        yield seen
-    finally:
-        task.cancel()
-
-
 class Watch:
     """Asks the API and the simulators how the campaign is doing; what does not answer is asked again."""
 
@@ -173,6 +120,7 @@ class Watch:
         self._began = time.monotonic()
         self._ended = 0.0
         self._result: Mapping[str, Any] = {}
+        self._singles: list[str] = []
 
     async def until_sending(self) -> None:
         """Until the gateway has accepted the first message."""
@@ -180,6 +128,27 @@ class Watch:
             if await self._accepted():
                 return
             await asyncio.sleep(_LOOK_EVERY_S)
+
+    async def write_to(self, regulars: Sequence[Regular]) -> None:
+        """Each in time, without waiting for what becomes of it."""
+        began = time.monotonic()
+        for regular in regulars:
+            await asyncio.sleep(began + regular.at_s - time.monotonic())
+            self._singles += await asyncio.gather(*(self._send(regular, text) for text in SINGLES))
+
+    async def _send(self, regular: Regular, text: str) -> str:
+        """The id of a single message."""
+        body = {
+            "accountId": regular.account,
+            "recipientId": regular.recipient,
+            "text": text,
+            "messageType": "promotional",
+        }
+        headers = {"Idempotency-Key": f"local-{uuid4()}", "Prefer": "wait=0"}
+        answer = await self._until_answered(
+            lambda: self._api.post("/api/v2/onlyfans/messages", json=body, headers=headers)
+        )
+        return str(answer["messageId"])
 
     async def until_final(self, done: Mapping[Trouble, int]) -> CampaignStatus | None:
         """The final status; None when the time is over."""
@@ -195,7 +164,7 @@ class Watch:
                 told_at = now
                 accepted = await self._accepted()
                 troubles = ", ".join(f"{times} x {trouble}" for trouble, times in done.items()) or "no trouble yet"
-                self._tell(f"{now - self._began:4.0f} s: {accepted} of {self._plan.recipients} accepted; {troubles}")
+                self._tell(f"{now - self._began:4.0f} s: {accepted} of {self._plan.messages} accepted; {troubles}")
             await asyncio.sleep(_LOOK_EVERY_S)
         return None
 
@@ -203,11 +172,15 @@ class Watch:
         self, status: CampaignStatus | None, troubles: Mapping[Trouble, int], crashes: tuple[str, ...], auditor: Auditor
     ) -> Evidence:
         """Both sides of the story."""
+        besides = [await self._until_ended(message_id) for message_id in self._singles]
         limits = limits_in_force(self._plan.policy.scaled(TIME_SCALE))
         report = await self._ask(self._gateway, "/_control/report", {"window": [limit.seconds for limit in limits]})
         book = (await self._ask(self._gateway, "/_control/messages"))["messages"]
-        gateway_faults = (await self._ask(self._gateway, "/_control/faults"))["faults"]
-        ai_faults = (await self._ask(self._ai, "/_control/faults"))["faults"]
+        faults = [
+            fault
+            for name, simulator in ((GATEWAY, self._gateway), ("AI", self._ai))
+            for fault in faults_of(name, (await self._ask(simulator, "/_control/faults"))["faults"])
+        ]
         money = None
         if status is not None:
             self._tell("the campaign is over; waiting until nothing that may be charged is on its way")
@@ -217,14 +190,20 @@ class Watch:
             status=status,
             outcomes={MessageStatus(name): number for name, number in self._result.get("outcomes", {}).items()},
             told=[told async for told in self._messages()],
-            booked=[Booked(entry["idempotency_key"], entry["account"], entry["chat_id"]) for entry in book],
+            besides=besides,
+            booked=[
+                Booked(
+                    key=entry["idempotency_key"],
+                    account=entry["account"],
+                    chat=entry["chat_id"],
+                    receipt=str(entry["message_id"]),
+                    text=entry["text"],
+                )
+                for entry in book
+            ],
             busiest=busiest(limits, report),
             troubles=dict(troubles),
-            faults=[
-                (f"{who}: {_fault_name(rule)}", rule["probability"], rule["fired"])
-                for who, rules in (("gateway", gateway_faults), ("AI", ai_faults))
-                for rule in rules
-            ],
+            faults=faults,
             replays=report["totals"]["replays"],
             seconds=self._ended - self._began,
             crashes=crashes,
@@ -240,32 +219,46 @@ class Watch:
             query = {"limit": _PAGE} | ({} if cursor is None else {"cursor": cursor})
             page = await self._ask(self._api, f"/api/v2/campaigns/{self._campaign_id}/messages", query)
             for message in page["messages"]:
-                yield Told(
-                    message_id=message["messageId"],
-                    account=message["accountId"],
-                    recipient=message["recipientId"],
-                    status=MessageStatus(message["status"]),
-                    reason=message["reason"],
-                )
+                yield _told(message)
             cursor = page["nextCursor"]
             if cursor is None:
                 return
 
+    async def _until_ended(self, message_id: str) -> Told:
+        """A single message at its end, or as it is when the time is over."""
+        while True:
+            told = _told(await self._ask(self._api, f"/api/v2/onlyfans/messages/{message_id}"))
+            if told.status.is_terminal or time.monotonic() - self._began > self._plan.within_s:
+                return told
+            await asyncio.sleep(_LOOK_EVERY_S)
+
     async def _ask(self, http: httpx.AsyncClient, path: str, query: Mapping[str, Any] | None = None) -> Any:
-        """A GET whose failures are those of what was just killed: asked again until the time is over."""
+        """A GET."""
+        return await self._until_answered(lambda: http.get(path, params=query))
+
+    async def _until_answered(self, call: Callable[[], Awaitable[httpx.Response]]) -> Any:
+        """A call whose failures are those of what was just killed: repeated until the time is over."""
         while True:
             try:
-                answer = await http.get(path, params=query)
+                answer = await call()
                 if not answer.is_server_error:
                     answer.raise_for_status()
                     return answer.json()
             except httpx.TransportError:
                 pass
             if time.monotonic() - self._began > 2 * self._plan.within_s:
-                raise TimeoutError(f"no answer from {http.base_url}{path}")
+                raise TimeoutError("a server does not answer any more")
             await asyncio.sleep(_LOOK_EVERY_S)
 
 
-def _fault_name(rule: Mapping[str, Any]) -> str:
-    billed = " after acceptance" if rule.get("after_accept") else " after it was billed" if rule.get("bill") else ""
-    return f"{rule['kind']}{billed}".replace("_", " ")
+def _told(message: Mapping[str, Any]) -> Told:
+    """What the API says of a message, of a campaign or single."""
+    return Told(
+        message_id=message["messageId"],
+        account=message["accountId"],
+        recipient=message["recipientId"],
+        status=MessageStatus(message["status"]),
+        reason=message["reason"],
+        receipt=message["platformMessageId"],
+        text=message["text"],
+    )

@@ -8,7 +8,9 @@ from uuid import uuid4
 
 import pytest
 
-from adapters.campaign import DynamoCampaigns
+from adapters.account import DynamoAccounts
+from adapters.campaign import DynamoCampaigns, record_key
+from adapters.dynamodb import Dynamo
 from domain.campaign import AudiencePage, CampaignRecord, CampaignStatus
 from domain.compliance import ComplianceLevel, check
 from domain.errors import InvalidRequest, NotFound
@@ -149,6 +151,97 @@ class TestSetStatus:
             if status is not final:
                 await campaigns.set_status(campaign, status, "late", revision=revision)
         assert await status_of(campaigns, campaign) is final
+
+
+class TestWant:
+    @pytest.fixture
+    async def campaign(self, campaigns: DynamoCampaigns) -> str:
+        """A campaign that runs, by its workflow's word."""
+        created = await campaigns.create(a_record(a_campaign()), ())
+        await campaigns.set_status(created.campaign_id, CampaignStatus.RUNNING, "", revision=1, heard=0)
+        return created.campaign_id
+
+    async def test_a_pause_is_in_force_before_anybody_has_carried_it_out(
+        self, campaigns: DynamoCampaigns, dynamo: Dynamo, campaign: str
+    ) -> None:
+        assert await campaigns.want(campaign, CampaignStatus.PAUSED) == 1
+        assert await status_of(campaigns, campaign) is CampaignStatus.RUNNING
+        gate = await DynamoAccounts(dynamo).read(ACCOUNT, [campaign])
+        assert gate.campaigns[campaign].status is CampaignStatus.PAUSED
+
+    async def test_wishes_are_counted_from_1_and_the_last_one_counts(
+        self, campaigns: DynamoCampaigns, campaign: str
+    ) -> None:
+        asked = (CampaignStatus.PAUSED, CampaignStatus.RUNNING, CampaignStatus.PAUSED)
+        assert [await campaigns.want(campaign, each) for each in asked] == [1, 2, 3]
+        assert await in_force(campaigns, campaign) is CampaignStatus.PAUSED
+
+    async def test_of_wishes_at_once_each_has_its_own_number(self, campaigns: DynamoCampaigns, campaign: str) -> None:
+        numbers = await asyncio.gather(*(campaigns.want(campaign, CampaignStatus.PAUSED) for _ in range(10)))
+        assert sorted(number or 0 for number in numbers) == list(range(1, 11))
+
+    @pytest.mark.parametrize(
+        ("heard", "then"), [(0, CampaignStatus.PAUSED), (1, CampaignStatus.RUNNING), (None, CampaignStatus.RUNNING)]
+    )
+    async def test_a_pause_is_over_when_it_was_answered(
+        self, campaigns: DynamoCampaigns, campaign: str, heard: int | None, then: CampaignStatus
+    ) -> None:
+        await campaigns.want(campaign, CampaignStatus.PAUSED)
+        answered = await campaigns.set_status(campaign, CampaignStatus.RUNNING, "", revision=2, heard=heard)
+        assert answered == (1 if heard is None else heard)
+        assert await in_force(campaigns, campaign) is then
+
+    async def test_an_answer_that_comes_late_answers_nothing(self, campaigns: DynamoCampaigns, campaign: str) -> None:
+        await campaigns.want(campaign, CampaignStatus.PAUSED)
+        assert await campaigns.set_status(campaign, CampaignStatus.RUNNING, "", revision=1) is None
+        assert await in_force(campaigns, campaign) is CampaignStatus.PAUSED
+
+    @pytest.mark.parametrize("stored", [True, False])
+    async def test_a_cancellation_is_never_taken_back(
+        self, campaigns: DynamoCampaigns, campaign: str, stored: bool
+    ) -> None:
+        await campaigns.want(campaign, CampaignStatus.CANCELLING)
+        status = CampaignStatus.CANCELLING if stored else CampaignStatus.RUNNING
+        await campaigns.set_status(campaign, status, "", revision=2)
+        for late in (CampaignStatus.RUNNING, CampaignStatus.PAUSED):
+            assert await campaigns.want(campaign, late) is None
+        assert await campaigns.want(campaign, CampaignStatus.CANCELLING) == 2
+        assert await in_force(campaigns, campaign) is CampaignStatus.CANCELLING
+
+    @pytest.mark.parametrize("final", [status for status in CampaignStatus if status.is_final])
+    async def test_what_is_final_takes_no_wish(
+        self, campaigns: DynamoCampaigns, campaign: str, final: CampaignStatus
+    ) -> None:
+        await campaigns.want(campaign, CampaignStatus.PAUSED)
+        await campaigns.set_status(campaign, final, "", revision=2, heard=0)
+        for late in (CampaignStatus.RUNNING, CampaignStatus.PAUSED, CampaignStatus.CANCELLING):
+            assert await campaigns.want(campaign, late) is None
+        assert await in_force(campaigns, campaign) is final
+
+    async def test_a_request_that_is_not_there_is_not_invented(self, campaigns: DynamoCampaigns) -> None:
+        missing = a_campaign()
+        with pytest.raises(Exception, match="ConditionalCheckFailed"):
+            await campaigns.want(missing, CampaignStatus.PAUSED)
+        assert await campaigns.get(missing) is None
+
+    async def test_a_record_of_an_earlier_release_takes_wishes_and_statuses(
+        self, campaigns: DynamoCampaigns, dynamo: Dynamo, campaign: str
+    ) -> None:
+        await dynamo.call(
+            dynamo.client.update_item,
+            TableName=dynamo.table("campaigns"),
+            Key=record_key(campaign),
+            UpdateExpression="REMOVE wish, settled",
+        )
+        assert await in_force(campaigns, campaign) is CampaignStatus.RUNNING
+        assert await campaigns.want(campaign, CampaignStatus.PAUSED) == 1
+        assert await in_force(campaigns, campaign) is CampaignStatus.PAUSED
+
+
+async def in_force(campaigns: DynamoCampaigns, campaign: str) -> CampaignStatus:
+    record = await campaigns.get(campaign)
+    assert record is not None
+    return record.in_force
 
 
 async def status_of(campaigns: DynamoCampaigns, campaign: str) -> CampaignStatus:

@@ -34,6 +34,7 @@ from domain.lane import (
     next_page_reach,
 )
 from domain.lane_event import (
+    after_alternative,
     after_change,
     after_close,
     after_delay,
@@ -42,6 +43,7 @@ from domain.lane_event import (
     after_receipts,
     after_resync,
     after_submit,
+    after_withdrawal,
     before_reading,
     choose_alternative,
     decide,
@@ -92,6 +94,9 @@ class LaneMachine(RuleBasedStateMachine):
         self.store: dict[UUID, Message] = {}
         self.approved_in_time: set[UUID] = set()
         self.told: list[Receipts] = []
+        self.taken: set[UUID] = set()
+        self.withdrawn = 0
+        self.untold: list[Message] = []
 
     # The store.
 
@@ -150,8 +155,12 @@ class LaneMachine(RuleBasedStateMachine):
                 assert action.page == self.state.next_page
                 if data.draw(st.booleans()):
                     self.write(action.page, data)
+            case ActionKind.WITHDRAW:
+                assert self.steering.overdue
+                assert not self.steering.paused
             case ActionKind.ALTERNATIVE:
                 assert self.state.alternative is not None
+                assert self.steering.cancelled or not self.state.withdraws or not self.unsent_before_it()
                 assert self.steering.cancelled or not self.steering.paused
                 assert action.page == self.state.next_page
             case ActionKind.DECIDE | ActionKind.READ:
@@ -178,10 +187,38 @@ class LaneMachine(RuleBasedStateMachine):
                 self.result = sum(message.batch == action.batch for message in self.store.values())
             case ActionKind.CLOSE:
                 self.result = self.close()
+            case ActionKind.WITHDRAW:
+                self.result = self.withdraw()
             case ActionKind.ALTERNATIVE:
                 self.end_undrafted(S.SENT)
-                ends = (each.status for each in self.store.values() if each.page >= action.page)
-                self.result = dict(Counter(ends))
+                withdrawn = self.state.withdrawn is not None
+                for key in sorted(self.taken):
+                    self.end_by_the_alternative(self.store[key], S.SENT)
+                mine = (each for each in self.store.values() if withdrawn or each.page >= action.page)
+                self.result = dict(Counter(each.status for each in mine if not withdrawn or each.batch is None))
+
+    def unsent_before_it(self) -> list[Message]:
+        return [each for each in self.store.values() if each.status in {S.DRAFTED, S.APPROVED, S.QUEUED}]
+
+    def end_by_the_alternative(self, message: Message, status: S) -> None:
+        if not self.store[message.message_id].status.is_terminal:
+            self.put(message, status=status)
+            self.untold += [message] if message.batch is not None else []
+
+    def withdraw(self) -> tuple[int, int, Counts]:
+        """The activity may run twice; by ``skip`` the messages end at once."""
+        assert self.state.alternative is not None
+        skips = self.state.alternative.action is AlternativeAction.SKIP
+        for message in self.unsent_before_it():
+            self.withdrawn += 1
+            if skips:
+                self.end_by_the_alternative(message, S.SKIPPED)
+            else:
+                self.put(message, status=S.SENDING)
+                self.taken.add(message.message_id)
+        drafts = [each for each in self.store.values() if each.batch is None]
+        ended = Counter(each.status for each in drafts if each.status.is_terminal)
+        return self.withdrawn, len(drafts) - ended.total(), dict(ended)
 
     def decided_by_people_as_they_saw_it(self, message: Message, decision: Decision) -> None:
         edits = [each.replaced_at for each in message.earlier]
@@ -228,8 +265,10 @@ class LaneMachine(RuleBasedStateMachine):
                 self.state = after_reading(self.state, action.page, self.result, action.decision)
             case ActionKind.SUBMIT:
                 self.state = after_submit(self.state, action.page, action.batch, self.result)
+            case ActionKind.WITHDRAW:
+                self.state = after_withdrawal(self.state, *self.result)
             case ActionKind.ALTERNATIVE:
-                self.state = after_close(self.state, self.result)
+                self.state = after_alternative(self.state, self.result)
             case ActionKind.CLOSE:
                 self.state = after_close(self.state, self.result, everything=self.steering.cancelled)
 
@@ -243,14 +282,17 @@ class LaneMachine(RuleBasedStateMachine):
     def late(self, data: st.DataObject) -> None:
         """The page would have come after the deadline, so it was not drafted."""
         action = data.draw(st.sampled_from(AlternativeAction))
-        self.state = choose_alternative(self.state, action, "deadline", PAGE_SIZE)
+        withdraws = data.draw(st.sampled_from([True, True, False]))
+        self.state = choose_alternative(self.state, action, "deadline", PAGE_SIZE, withdraws=withdraws)
         assert self.state.alternative is not None
         assert self.state.alternative.recipients == self.undrafted
 
     @precondition(lambda self: self.running is None or self.running.kind is not ActionKind.DRAFT)
     @rule(data=st.data())
     def the_deadline_passes_while_the_lane_waits(self, data: st.DataObject) -> None:
-        if may_be_late(self.state) and next_action(self.state, self.steering, PAGE_SIZE).kind is ActionKind.WAIT:
+        self.steering = self.steering.model_copy(update={"overdue": True})
+        waits = next_action(self.state, self.steering, PAGE_SIZE).kind is ActionKind.WAIT
+        if self.idle and waits and may_be_late(self.state):
             self.late(data)
 
     @precondition(lambda self: self.running is not None and self.running.kind is ActionKind.ALTERNATIVE)
@@ -286,6 +328,16 @@ class LaneMachine(RuleBasedStateMachine):
         self.told.append(told)
         self.state = after_receipts(self.state, told)
 
+    @precondition(lambda self: self.untold)
+    @rule(data=st.data())
+    def the_queue_finds_that_messages_have_ended(self, data: st.DataObject) -> None:
+        batch = data.draw(st.sampled_from(sorted({each.batch for each in self.untold if each.batch is not None})))
+        ended = [self.store[each.message_id].status for each in self.untold if each.batch == batch]
+        self.untold = [each for each in self.untold if each.batch != batch]
+        told = receipts((batch, dict(Counter(ended))))
+        self.told.append(told)
+        self.state = after_receipts(self.state, told)
+
     @precondition(lambda self: self.told)
     @rule(data=st.data())
     def a_receipt_of_a_batch_that_is_through_comes_again(self, data: st.DataObject) -> None:
@@ -306,6 +358,7 @@ class LaneMachine(RuleBasedStateMachine):
     def a_resynchronisation_reads_the_store(self) -> None:
         submitted = [each for each in self.store.values() if each.batch is not None]
         waiting = {batch: len(self.batch(batch)) for batch in self.state.batches}
+        self.untold = []
         self.resync = (dict(Counter(each.status for each in submitted if each.status.is_terminal)), waiting)
 
     @precondition(lambda self: self.resync is not None)
@@ -417,7 +470,10 @@ class LaneMachine(RuleBasedStateMachine):
         if not hasattr(self, "state"):
             return
         self.steering = self.steering.model_copy(update={"paused": False})
-        for _ in range(300):
+        for step in range(300):
+            if step == 200:
+                # Whatever an alternative still waits for.
+                self.steering = self.steering.model_copy(update={"overdue": True})
             if self.resync is not None:
                 self.the_resynchronisation_ends()
             elif self.running is not None:
@@ -426,6 +482,10 @@ class LaneMachine(RuleBasedStateMachine):
                 break
             elif kind is not ActionKind.WAIT:
                 self.begin()
+            elif self.untold:
+                last = self.untold.pop()
+                told = receipts((last.batch or 0, {self.store[last.message_id].status: 1}))
+                self.state = after_receipts(self.state, told)
             elif any(self.batch(number) for number in self.state.batches):
                 self.send_everything()
             elif self.state.batches:
@@ -543,12 +603,20 @@ class TestAlternative:
         ("changes", "steering", "expected"),
         [
             ({}, Steering(), ActionKind.ALTERNATIVE),
-            ({"batches": {0: 4}}, Steering(), ActionKind.ALTERNATIVE),
+            ({}, Steering(overdue=True), ActionKind.ALTERNATIVE),
+            ({"batches": {0: 4}}, Steering(), ActionKind.WAIT),
+            ({"batches": {0: 4}}, Steering(overdue=True), ActionKind.WITHDRAW),
+            ({"batches": {0: 4}}, Steering(overdue=True, paused=True), ActionKind.WAIT),
+            ({"batches": {0: 4}}, Steering(overdue=True, cancelled=True), ActionKind.ALTERNATIVE),
+            ({"batches": {0: 4}, "withdrawn": 0}, Steering(), ActionKind.ALTERNATIVE),
+            ({"withdrawn": 2}, Steering(), ActionKind.ALTERNATIVE),
             ({}, Steering(paused=True), ActionKind.WAIT),
             ({}, Steering(cancelled=True), ActionKind.ALTERNATIVE),
             ({}, Steering(stopped="cost_limit_exceeded"), ActionKind.ALTERNATIVE),
             ({"open_pages": {0: OpenPage(awaiting=0, ready=2)}}, Steering(), ActionKind.SUBMIT),
-            ({"open_pages": {0: OpenPage(awaiting=2, ready=0)}}, Steering(), ActionKind.ALTERNATIVE),
+            ({"open_pages": {0: OpenPage(awaiting=0, ready=2)}}, Steering(overdue=True), ActionKind.WITHDRAW),
+            ({"open_pages": {0: OpenPage(awaiting=2, ready=0)}}, Steering(), ActionKind.WAIT),
+            ({"open_pages": {0: OpenPage(awaiting=2, ready=0)}}, Steering(overdue=True), ActionKind.WITHDRAW),
         ],
     )
     def test_once_chosen_it_is_carried_out_and_nothing_more_is_drafted(
@@ -558,13 +626,35 @@ class TestAlternative:
 
     def test_a_cancellation_ends_its_recipients_first_and_then_the_rest(self) -> None:
         state = self.chosen(open_pages={0: OpenPage(awaiting=2, ready=0)})
-        after = after_close(state, {S.CANCELLED: 6})
+        after = after_alternative(state, {S.CANCELLED: 6})
         assert next_action(after, Steering(cancelled=True), PAGE_SIZE).kind is ActionKind.CLOSE
 
     def test_it_is_chosen_once(self) -> None:
         assert may_be_late(a_lane(next_page=1))
         assert not may_be_late(self.chosen())
         assert not may_be_late(a_lane(next_page=3))
+
+    def test_it_can_be_for_drafts_alone(self) -> None:
+        state = a_lane(next_page=3, open_pages={2: OpenPage(awaiting=1)}, batches={0: 2})
+        assert may_be_late(state)
+        chosen = choose_alternative(state, AlternativeAction.MASS_MESSAGE, "deadline: …", PAGE_SIZE)
+        overdue = Steering(overdue=True)
+        assert next_action(chosen, overdue, PAGE_SIZE).kind is ActionKind.WITHDRAW
+        withdrawn = after_withdrawal(chosen, taken=2, drafts=1, counts={S.SENT: 7})
+        assert withdrawn.alternative is not None
+        assert (withdrawn.alternative.recipients, withdrawn.backlog) == (2, 3)
+        ended = after_alternative(withdrawn, {S.SENT: 8})
+        assert (ended.counts, ended.batches, ended.backlog) == ({S.SENT: 8}, {0: 2}, 2)
+        assert next_action(ended, overdue, PAGE_SIZE).kind is ActionKind.WAIT
+        assert not may_be_late(ended)
+
+    def test_an_alternative_chosen_before_it_could_withdraw_is_for_undrafted_pages_alone(self) -> None:
+        state = a_lane(next_page=1, open_pages={0: OpenPage(awaiting=2)})
+        chosen = choose_alternative(state, AlternativeAction.SKIP, "deadline: …", PAGE_SIZE, withdraws=False)
+        for steering in (Steering(), Steering(overdue=True)):
+            assert next_action(chosen, steering, PAGE_SIZE).kind is ActionKind.ALTERNATIVE
+        after = after_alternative(chosen, {S.SKIPPED: 6})
+        assert (after.waiting, after.counts) == (2, {S.SKIPPED: 6})
 
     def test_what_waits_for_a_reviewer_goes_before_the_next_page(self) -> None:
         state = a_lane(next_page=2, open_pages={1: OpenPage(awaiting=3, ready=0)}, batches={0: 4})

@@ -11,11 +11,20 @@ from hypothesis import strategies as st
 
 from domain.delivery import Priority
 from domain.rate_limit import MessageType
-from domain.round import apply
-from domain.send_queue import AGE_AFTER, AGED_SHARE, ROUND_SIZE, Deferred, DeliveryReport, SendQueue, enqueue
+from domain.round import apply, start_round, untaken
+from domain.send_queue import (
+    AGE_AFTER,
+    AGED_SHARE,
+    ROUND_SIZE,
+    UNTAKEN_AFTER,
+    Deferred,
+    DeliveryReport,
+    SendQueue,
+    enqueue,
+)
 from domain.turn import candidates, next_wake, order, outlook, urgency
 from tests.domain.builders import NOW
-from tests.domain.queues import LONG_AGO, a_batch, a_queue, ids_of, limited, message, send
+from tests.domain.queues import LONG_AGO, a_batch, a_queue, ids_of, limited, message, send, settled
 
 AGED = NOW + AGE_AFTER + timedelta(seconds=1)
 ARRIVALS = st.lists(
@@ -202,6 +211,37 @@ class TestUrgency:
         queue = a_queue(a_batch("low", priority=Priority.LOW), a_batch("high", priority=Priority.HIGH))
         assert urgency(queue, candidates(queue, NOW)) is Priority.HIGH
         assert urgency(queue, candidates(queue, NOW)[3:]) is Priority.LOW
+
+    @pytest.mark.parametrize("priority", Priority)
+    def test_a_round_that_nobody_takes_becomes_the_most_urgent_within_half_an_hour(self, priority: Priority) -> None:
+        queue, waited = a_queue(a_batch(priority=priority)), timedelta()
+        while (found := urgency(queue, candidates(queue, NOW + waited))) is not Priority.CRITICAL:
+            queue, waited = untaken(start_round(queue)), waited + UNTAKEN_AFTER
+            assert urgency(queue, candidates(queue, NOW + waited)).rank == found.rank - 1
+        assert waited <= timedelta(minutes=30)
+
+    @given(st.lists(st.one_of(st.none(), st.sampled_from(Priority)), max_size=20))
+    def test_whatever_else_arrives_meanwhile_it_never_waits_longer_for_that(
+        self, arrivals: list[Priority | None]
+    ) -> None:
+        """None: a worker comes, and sends the first message."""
+        queue, now, since = a_queue(a_batch("low", size=30, priority=Priority.LOW)), NOW, NOW
+        for number, arrival in enumerate(arrivals):
+            chosen = candidates(queue, now)
+            if arrival is None:
+                queue, _ = apply(start_round(queue), settled(chosen[0].message_id), now, chosen)
+                since = now
+            else:
+                queue = enqueue(untaken(start_round(queue)), a_batch(f"{number}", size=1, priority=arrival), now)
+                now += UNTAKEN_AFTER
+            if now - since >= timedelta(minutes=30):
+                assert urgency(queue, candidates(queue, now)) is Priority.CRITICAL
+
+    def test_a_round_that_was_taken_ends_the_haste(self) -> None:
+        queue = untaken(untaken(start_round(a_queue(a_batch(priority=Priority.LOW)))))
+        assert urgency(queue, candidates(queue, NOW)) is Priority.HIGH
+        queue, _ = apply(start_round(queue), DeliveryReport(), NOW)
+        assert urgency(queue, candidates(queue, NOW)) is Priority.LOW
 
 
 class TestOutlook:

@@ -10,9 +10,20 @@ from hypothesis import strategies as st
 from domain.campaign import CampaignStatus
 from domain.delivery import MessageStatus
 from domain.rate_limit import Layer
+from local.caller import intent
 from local.chaos.money import Left, Money, Spent, book_of, what_does_not_add_up
-from local.chaos.plan import AI_FAULTS, FAULTS, WORKERS, Plan, Trouble
-from local.chaos.verdict import Booked, Busiest, Evidence, Told, busiest, limits_in_force, what_does_not_hold
+from local.chaos.plan import AI_FAULTS, FAULTS, REGULARS_FAULTS, SINGLES, WORKERS, Plan, Trouble
+from local.chaos.verdict import (
+    Booked,
+    Busiest,
+    Evidence,
+    Fault,
+    Told,
+    busiest,
+    faults_of,
+    limits_in_force,
+    what_does_not_hold,
+)
 from tests.end_to_end.test_chaos import SMALL
 
 
@@ -34,13 +45,23 @@ class TestPlan:
         drawn = replace(plan, seed=seed)
         limit = drawn.policy.system[0].limit
         assert limit is not None
-        windows_before_the_last_message = (drawn.recipients - 1) // limit
+        windows_before_the_last_message = (drawn.messages - 1) // limit
         assert windows_before_the_last_message * drawn.window_s >= drawn.steps()[-1].at_s + drawn.spare_s
 
     def test_every_fault_has_a_seed_of_its_own(self) -> None:
         plan = Plan()
         seeds = {str(fault["seed"]) for fault in (*plan.faults(), *plan.faults_of_ai())}
-        assert len(seeds) == len(FAULTS) + len(AI_FAULTS)
+        assert len(seeds) == len(FAULTS) + plan.regulars * len(REGULARS_FAULTS) + len(AI_FAULTS)
+
+    def test_regulars_are_fans_of_the_campaign(self) -> None:
+        plan = Plan(recipients=8, accounts=3, regulars=5)
+        audience = {(fan["accountId"], fan["recipientId"]) for fan in intent(plan.account_ids, 8)["audience"]}
+        regulars = [(regular.account, regular.recipient) for regular in plan.written_besides()]
+        assert len(set(regulars)) == 5
+        assert audience.issuperset(regulars)
+
+    def test_a_regular_is_sent_two_messages_that_say_the_same(self) -> None:
+        assert sorted(Counter(SINGLES).values()) == [1, 2]
 
     def test_every_layer_has_a_window(self) -> None:
         layers = {window.layer for window in limits_in_force(Plan().policy)}
@@ -102,23 +123,35 @@ class TestMoney:
 
 
 class TestVerdict:
-    PLAN = Plan(recipients=3, accounts=1, kills=1, flushes=0, redis_restarts=0, temporal_restarts=0)
+    PLAN = Plan(recipients=3, accounts=1, regulars=1, kills=1, flushes=0, redis_restarts=0, temporal_restarts=0)
+    BESIDES = tuple(Told(f"s{n}", "acct_a", "1", MessageStatus.SENT, receipt=f"72{n}") for n in range(3))
+    BOOKED_BESIDES = tuple(Booked(f"s{n}", "acct_a", "1", f"72{n}") for n in range(3))
 
     @pytest.fixture
     def evidence(self) -> Evidence:
-        """Two were sent, one was skipped: every promise held."""
+        """Two were sent, one was skipped, and one of the fans got three more: every promise held."""
         return Evidence(
             plan=self.PLAN,
             status=CampaignStatus.COMPLETED,
             outcomes={MessageStatus.SENT: 2, MessageStatus.SKIPPED: 1},
             told=[
-                Told("m1", "acct_a", "1", MessageStatus.SENT),
-                Told("m2", "acct_a", "2", MessageStatus.SENT),
+                Told("m1", "acct_a", "1", MessageStatus.SENT, receipt="711"),
+                Told("m2", "acct_a", "2", MessageStatus.SENT, receipt="712"),
                 Told("m3", "acct_a", "3", MessageStatus.SKIPPED, "expired"),
             ],
-            booked=[Booked("m1", "acct_a", "1"), Booked("m2", "acct_a", "2")],
+            besides=self.BESIDES,
+            booked=[
+                Booked("m1", "acct_a", "1", "711"),
+                Booked("m2", "acct_a", "2", "712"),
+                *self.BOOKED_BESIDES,
+            ],
             busiest=[Busiest(Layer.ACCOUNT, limit=2, seconds=1, most=2)],
             troubles={Trouble.KILL_WORKER: 1},
+            faults=[
+                Fault("gateway", "server error", 0.05, met=1_000, struck=62),
+                Fault("gateway", "rate limited", 0.3, met=4, struck=1, count=1),
+                Fault("AI", "hang", 0.02, met=80, struck=0),
+            ],
             money=MONEY,
         )
 
@@ -132,14 +165,50 @@ class TestVerdict:
             ({"status": CampaignStatus.FAILED}, "ended as failed"),
             ({"outcomes": {MessageStatus.SENT: 2}}, "2 of 3 recipients are in a terminal state"),
             ({"outcomes": {MessageStatus.SENT: 3}}, "the result says 3 sent"),
-            ({"booked": [Booked("m1", "acct_a", "1")]}, "1 count as sent, but never arrived: m2"),
             (
-                {"booked": [Booked(key, "acct_a", key[1]) for key in ("m1", "m2", "m3")]},
+                {"booked": [Booked("m1", "acct_a", "1", "711"), *BOOKED_BESIDES]},
+                "1 count as sent, but never arrived: m2",
+            ),
+            (
+                {"booked": [Booked(key, "acct_a", key[1], f"71{key[1]}") for key in ("m1", "m2", "m3")]},
                 "1 arrived, but do not count as sent: m3",
             ),
             (
-                {"booked": [Booked(key, "acct_a", key[1]) for key in ("m1", "m2", "m2")]},
-                "2 got more than one message or were accepted twice: acct_a/2, m2",
+                {"booked": [Booked(key, "acct_a", key[1], "71") for key in ("m1", "m2", "m2")]},
+                "1 got a message too many: acct_a/2",
+            ),
+            (
+                {"booked": [Booked("m1", "acct_a", "1", "711", "other words"), *BOOKED_BESIDES]},
+                "1 got a message too many: acct_a/1",
+            ),
+            (
+                {"besides": [replace(BESIDES[0], receipt="721"), *BESIDES[1:]]},
+                "2 have the receipt of another message: s0, s1",
+            ),
+            (
+                {"besides": [replace(BESIDES[0], receipt="712"), *BESIDES[1:]]},
+                "1 count as sent, but never arrived: s0",
+            ),
+            ({"besides": BESIDES[:2]}, "2 of 3 single messages are known"),
+            (
+                {"besides": [*BESIDES[:2], replace(BESIDES[2], status=MessageStatus.SENDING)]},
+                "1 single messages did not end: s2",
+            ),
+            (
+                {"faults": [Fault("gateway", "server error", 0.05, met=1_000, struck=0)]},
+                "gateway: server error: asked for, but it never struck",
+            ),
+            (
+                {"faults": [Fault("gateway", "rate limited", 0.3, met=0, struck=0, count=1)]},
+                "gateway: rate limited: asked for, but it never struck",
+            ),
+            (
+                {"faults": [Fault("gateway", "server error", 0.05, met=1_000, struck=20)]},
+                "gateway: server error: 20 of 1000 calls, asked for 5%",
+            ),
+            (
+                {"faults": [Fault("AI", "hang", 0.02, met=80, struck=8)]},
+                "AI: hang: 8 of 80 calls, asked for 2%",
             ),
             (
                 {"busiest": [Busiest(Layer.SYSTEM, limit=2, seconds=1, most=3)]},
@@ -154,6 +223,18 @@ class TestVerdict:
     def test_every_broken_promise_is_named(self, evidence: Evidence, change: dict[str, object], complaint: str) -> None:
         broken = what_does_not_hold(replace(evidence, **change))  # type: ignore[arg-type]
         assert any(complaint in sentence for sentence in broken), broken
+
+    def test_which_of_two_that_say_the_same_is_which_does_not_matter(self, evidence: Evidence) -> None:
+        swapped = [replace(self.BESIDES[0], receipt="721"), replace(self.BESIDES[1], receipt="720"), self.BESIDES[2]]
+        assert what_does_not_hold(replace(evidence, besides=swapped)) == ()
+
+    def test_faults_of_one_kind_are_counted_together(self) -> None:
+        rule = {"kind": "server_error", "probability": 0.4, "count": 1, "chat_id": "1000", "met": 3, "fired": 1}
+        always = {"kind": "server_error", "probability": 0.1, "count": None, "met": 9, "fired": 2, "after_accept": True}
+        assert faults_of("gateway", [rule, always, {**rule, "chat_id": "1001", "fired": 0}]) == (
+            Fault("gateway", "server error in the chat of a regular", 0.4, met=6, struck=1, count=2),
+            Fault("gateway", "server error after acceptance", 0.1, met=9, struck=2),
+        )
 
     def test_a_recalled_message_was_delivered(self, evidence: Evidence) -> None:
         told = [replace(evidence.told[0], status=MessageStatus.RECALLED), *evidence.told[1:]]

@@ -231,6 +231,18 @@ class TestGuard:
             for line in lines:
                 assert await ended(line)
 
+    async def test_a_signal_that_comes_before_it_has_begun_does_not_end_it(self, tmp_path: Path) -> None:
+        async with Lifelines.listening() as lifelines:
+            with Guard() as guard:
+                os.kill(guard.pid, signal.SIGTERM)
+                process = Process(python(tmp_path, LIVE, str(lifelines.port)), guard)
+                await process.start()
+                line = await lifelines.next()
+            try:
+                assert await ended(line)
+            finally:
+                await process.kill()
+
     async def test_ends_what_runs_when_it_is_closed(self, tmp_path: Path) -> None:
         async with Lifelines.listening() as lifelines:
             with Guard() as guard:

@@ -13,8 +13,11 @@ import pytest
 from temporalio.testing import ActivityEnvironment
 
 from activities.alternative import AlternativeTaken, TakeAlternative
+from activities.withdrawal import Withdraw, Withdrawn
+from adapters.temporal import TemporalSendQueues
 from domain.alternative import DEADLINE, MASS_MESSAGE, SAVED, AlternativeAction
 from domain.campaign import CampaignRecord, CampaignStatus, mass_message_key
+from domain.compliance import ComplianceReport
 from domain.delivery import (
     AccountControl,
     AccountState,
@@ -22,6 +25,7 @@ from domain.delivery import (
     Delivered,
     Message,
     MessageOrigin,
+    MessageReview,
     MessageStatus,
     Outcome,
     message_id,
@@ -29,19 +33,44 @@ from domain.delivery import (
 from domain.ports import MessageStore
 from domain.progress import WorkflowResult
 from domain.rate_limit import AccountLimits, Cap, LimitPolicy, Slot, fan_windows, recipient_windows
-from tests.workflows.launcher import Launcher, intent, progress_until
+from domain.review import EditRequest, ReviewDecision, edited
+from domain.send_queue import Candidate, DeliveryReport, DeliveryRound
+from tests.domain.builders import a_message
+from tests.workflows.launcher import Handle, Launcher, intent, progress_until
 from worker import activities
 from workflows.campaign import CampaignWorkflow
-from workflows.policies import DELIVERY
+from workflows.policies import DELIVERY, ORCHESTRATION
 
 S = MessageStatus
 TEXT = "Hello everybody, the new set is here."
 MASS = {"onDeadline": "mass_message", "alternativeText": TEXT}
 PASSED = timedelta(seconds=-1)
+HALF_AN_HOUR = timedelta(minutes=30)
+"""Deadlines are moments of the clock on the wall, which goes on while a busy machine prepares a campaign."""
 
 
 def delivery(deadline: timedelta, **terms: Any) -> dict[str, Any]:
     return {"deadline": (datetime.now(UTC) + deadline).isoformat(), **terms}
+
+
+async def unhurried(launcher: Launcher, *sizes: int, **changes: Any) -> tuple[CampaignRecord, Handle]:
+    """A campaign whose accounts send ten messages an hour: whether a page is late is no matter of seconds."""
+    record = await launcher.store(intent(*sizes, **changes))
+    for lane in record.lanes:
+        ten = AccountLimits(account_id=lane.account_id, account=(Cap(limit=10, seconds=3_600),), revision=1)
+        assert await launcher.ports.accounts.put_limits(ten)
+    return record, await launcher.start(record)
+
+
+async def control(launcher: Launcher, account: str, state: AccountState, revision: int) -> None:
+    changed = AccountControl(account_id=account, state=state, reason="holiday", revision=revision)
+    assert await launcher.ports.accounts.put_control(changed)
+
+
+async def until_stored(launcher: Launcher, record: CampaignRecord, status: MessageStatus, number: int) -> None:
+    """Until so many messages are there; the test's time-out ends the wait."""
+    while (await launcher.counts(record)).get(status, 0) != number:
+        await asyncio.sleep(0.05)
 
 
 async def mass_messages(launcher: Launcher) -> list[dict[str, Any]]:
@@ -63,7 +92,7 @@ async def nobody_got_two(launcher: Launcher, record: CampaignRecord) -> bool:
 
 class TestLatePages:
     async def test_a_mass_message_reaches_everybody_behind_the_first_late_page(self, launcher: Launcher) -> None:
-        record, handle = await launcher.campaign(20, delivery=delivery(timedelta(seconds=30), **MASS))
+        record, handle = await unhurried(launcher, 20, delivery=delivery(HALF_AN_HOUR, **MASS))
         result = await handle.result()
         assert result.outcomes == {S.SENT: 20}
         assert await reasons(launcher, record) == {(S.SENT, ""): 6, (S.SENT, MASS_MESSAGE): 14}
@@ -77,8 +106,8 @@ class TestLatePages:
         assert {message.origin.approved_by for message in late if message.origin} == {record.owner}
 
     async def test_the_result_says_what_was_chosen_for_which_account_and_why(self, launcher: Launcher) -> None:
-        terms = delivery(timedelta(seconds=30), **MASS)
-        record, handle = await launcher.campaign(20, 3, delivery=terms)
+        terms = delivery(HALF_AN_HOUR, **MASS)
+        record, handle = await unhurried(launcher, 20, 3, delivery=terms)
         [alternative] = (await handle.result()).alternatives
         busy = max(record.lanes, key=lambda lane: lane.audience)
         assert alternative.account_id == busy.account_id
@@ -90,21 +119,24 @@ class TestLatePages:
         assert [account.alternative for account in progress.accounts if account.alternative] == [alternative]
 
     async def test_it_queues_and_waits_as_long_as_that_is_in_time(self, launcher: Launcher) -> None:
-        record, handle = await launcher.campaign(30, delivery=delivery(timedelta(seconds=90), **MASS))
+        record, handle = await unhurried(launcher, 30, delivery=delivery(3 * HALF_AN_HOUR, **MASS))
         result = await handle.result()
-        assert await reasons(launcher, record) == {(S.SENT, ""): 18, (S.SENT, MASS_MESSAGE): 12}
-        assert [alternative.recipients for alternative in result.alternatives] == [12]
+        found = await reasons(launcher, record)
+        # More than an hour admits, and not everybody.
+        assert 10 < found[S.SENT, ""] < 30
+        assert found == {(S.SENT, ""): found[S.SENT, ""], (S.SENT, MASS_MESSAGE): 30 - found[S.SENT, ""]}
+        assert [alternative.recipients for alternative in result.alternatives] == [found[S.SENT, MASS_MESSAGE]]
         assert await nobody_got_two(launcher, record)
 
     async def test_a_campaign_that_is_in_time_takes_no_alternative(self, launcher: Launcher) -> None:
-        _, handle = await launcher.campaign(14, delivery=delivery(timedelta(hours=1), **MASS))
+        _, handle = await launcher.campaign(14, delivery=delivery(timedelta(hours=5), **MASS))
         result = await handle.result()
         assert (result.outcomes, result.alternatives) == ({S.SENT: 14}, ())
         assert await mass_messages(launcher) == []
 
     async def test_saved_for_later_is_kept_at_the_platform_and_reaches_nobody(self, launcher: Launcher) -> None:
-        terms = delivery(timedelta(seconds=30), onDeadline="save_for_later", alternativeText=TEXT)
-        record, handle = await launcher.campaign(20, delivery=terms)
+        terms = delivery(HALF_AN_HOUR, onDeadline="save_for_later", alternativeText=TEXT)
+        record, handle = await unhurried(launcher, 20, delivery=terms)
         assert (await handle.result()).outcomes == {S.SENT: 6, S.SKIPPED: 14}
         assert await reasons(launcher, record) == {(S.SENT, ""): 6, (S.SKIPPED, SAVED): 14}
         [mass] = await mass_messages(launcher)
@@ -112,25 +144,98 @@ class TestLatePages:
         assert await nobody_got_two(launcher, record)
 
     async def test_skipped_recipients_get_nothing(self, launcher: Launcher) -> None:
-        record, handle = await launcher.campaign(20, delivery=delivery(timedelta(seconds=30), onDeadline="skip"))
+        record, handle = await unhurried(launcher, 20, delivery=delivery(HALF_AN_HOUR, onDeadline="skip"))
         assert (await handle.result()).outcomes == {S.SENT: 6, S.SKIPPED: 14}
         assert await reasons(launcher, record) == {(S.SENT, ""): 6, (S.SKIPPED, DEADLINE): 14}
         assert await mass_messages(launcher) == []
 
-    async def test_a_deadline_that_passes_while_reviewers_are_waited_for_takes_what_was_not_drafted(
-        self, launcher: Launcher
-    ) -> None:
+
+class TestUnsentAtTheDeadline:
+    """Who was drafted, approved or queued by then, and not sent."""
+
+    async def waiting_for_reviewers(self, launcher: Launcher, **terms: Any) -> tuple[CampaignRecord, Handle]:
         with launcher.env.auto_time_skipping_disabled():
-            record, handle = await launcher.campaign(
-                20, compliance="strict", delivery=delivery(timedelta(minutes=10), **MASS)
-            )
+            record, handle = await launcher.campaign(20, compliance="strict", delivery=delivery(HALF_AN_HOUR, **terms))
             await progress_until(handle, lambda seen: seen.awaiting_review == 12)
-        await launcher.env.sleep(timedelta(minutes=11))
+        return record, handle
+
+    async def test_drafts_that_nobody_approved_get_the_mass_message(self, launcher: Launcher) -> None:
+        record, handle = await self.waiting_for_reviewers(launcher, **MASS)
+        result = await handle.result()
+        assert await reasons(launcher, record) == {(S.SENT, MASS_MESSAGE): 20}
+        [mass] = await mass_messages(launcher)
+        assert len(mass["copies"]) == 20
+        assert await nobody_got_two(launcher, record)
+        [alternative] = result.alternatives
+        assert alternative.recipients == 20
+        assert alternative.reason.startswith("deadline: not sent by 20")
+
+    async def test_what_was_written_for_them_is_kept_with_the_reason(self, launcher: Launcher) -> None:
+        record, handle = await self.waiting_for_reviewers(launcher, **MASS)
+        [alternative] = (await handle.result()).alternatives
+        written = [message for message in await launcher.messages(record) if message.earlier]
+        assert len(written) == 12
+        for message in written:
+            [own] = message.earlier
+            assert own.text
+            assert own.text != message.text == TEXT
+            assert (own.replaced_by, own.comment) == (MASS_MESSAGE, alternative.reason)
+
+    async def test_what_was_sent_before_stays_and_the_rest_is_withdrawn(self, launcher: Launcher) -> None:
+        record, handle = await self.waiting_for_reviewers(launcher, **MASS)
         with launcher.env.auto_time_skipping_disabled():
-            await progress_until(handle, lambda seen: seen.sent == 8)
-            await handle.signal("approve")
-        assert (await handle.result()).outcomes == {S.SENT: 20}
-        assert await reasons(launcher, record) == {(S.SENT, ""): 12, (S.SENT, MASS_MESSAGE): 8}
+            progress = await handle.query(CampaignWorkflow.progress)
+            await handle.signal("approve", ReviewDecision(pages=(progress.pending_reviews[0],)))
+            await progress_until(handle, lambda seen: seen.sent == 6)
+        result = await handle.result()
+        assert await reasons(launcher, record) == {(S.SENT, ""): 6, (S.SENT, MASS_MESSAGE): 14}
+        assert [alternative.recipients for alternative in result.alternatives] == [14]
+        assert await nobody_got_two(launcher, record)
+
+    @pytest.mark.parametrize(
+        ("terms", "reason"),
+        [({"onDeadline": "skip"}, DEADLINE), ({"onDeadline": "save_for_later", "alternativeText": TEXT}, SAVED)],
+    )
+    async def test_other_actions_end_drafts_as_well(
+        self, launcher: Launcher, terms: dict[str, str], reason: str
+    ) -> None:
+        record, handle = await self.waiting_for_reviewers(launcher, **terms)
+        assert (await handle.result()).outcomes == {S.SKIPPED: 20}
+        assert await reasons(launcher, record) == {(S.SKIPPED, reason): 20}
+
+    async def test_a_whole_campaign_that_was_drafted_is_late_as_well(self, launcher: Launcher) -> None:
+        with launcher.env.auto_time_skipping_disabled():
+            record, handle = await launcher.campaign(8, compliance="strict", delivery=delivery(HALF_AN_HOUR, **MASS))
+            await progress_until(handle, lambda seen: seen.awaiting_review == 8)
+        assert (await handle.result()).outcomes == {S.SENT: 8}
+        assert await reasons(launcher, record) == {(S.SENT, MASS_MESSAGE): 8}
+
+    async def test_a_cancellation_before_the_deadline_cancels_drafts_and_undrafted(self, launcher: Launcher) -> None:
+        record, handle = await self.waiting_for_reviewers(launcher, **MASS)
+        await handle.signal("cancel")
+        assert (await handle.result()).outcomes == {S.CANCELLED: 20}
+        assert await mass_messages(launcher) == []
+        assert len(await launcher.messages(record)) == 20
+
+    async def test_a_queue_that_stands_still_sends_none_of_them_when_it_goes_on(self, launcher: Launcher) -> None:
+        record = await launcher.store(intent(20, delivery=delivery(HALF_AN_HOUR, **MASS)))
+        account = record.lanes[0].account_id
+        queues = TemporalSendQueues(launcher.env.client, ORCHESTRATION)
+        with launcher.env.auto_time_skipping_disabled():
+            await control(launcher, account, AccountState.PAUSED, 1)
+            handle = await launcher.start(record)
+            await progress_until(handle, lambda seen: seen.queued == 12)
+        await launcher.env.sleep(HALF_AN_HOUR + timedelta(minutes=1))
+        with launcher.env.auto_time_skipping_disabled():
+            await until_stored(launcher, record, S.SENDING, 12)
+            await control(launcher, account, AccountState.ACTIVE, 2)
+            # The queue is faster than the alternative, which looks again after some minutes.
+            await queues.wake(account)
+        result = await handle.result()
+        assert await reasons(launcher, record) == {(S.SENT, MASS_MESSAGE): 20}
+        assert [alternative.recipients for alternative in result.alternatives] == [20]
+        assert len(await mass_messages(launcher)) == 1
+        assert await nobody_got_two(launcher, record)
 
 
 class TestTheOneCall:
@@ -143,7 +248,6 @@ class TestTheOneCall:
         [
             ("connection_reset", {"after_accept": True}),
             ("connection_reset", {}),
-            ("server_error", {}),
             ("rate_limited", {"retry_after_s": 2}),
         ],
     )
@@ -295,15 +399,33 @@ class Take:
         ]
         return [recipient.recipient_id for page in pages for recipient in page.recipients]
 
-    async def once(self, **changes: Any) -> AlternativeTaken:
-        served = activities(replace(self.ports, **changes), self._live.env.client, self._live.settings)[DELIVERY]
-        [take] = [each for each in served if each.__name__ == "take"]
+    def activity(self, name: str, **changes: Any) -> Any:
+        """One of the worker's activities."""
+        served = activities(replace(self.ports, **changes), self._live.env.client, self._live.settings)
+        [found] = [each for each in (*served[DELIVERY], *served[ORCHESTRATION]) if each.__name__ == name]
+        return found
+
+    async def withdraw(self) -> Withdrawn:
+        request = Withdraw(
+            campaign_id=self.record.campaign_id,
+            account_id=self.account,
+            action=AlternativeAction.MASS_MESSAGE,
+            why="deadline: not sent by then",
+        )
+        found: Withdrawn = await ActivityEnvironment().run(self.activity("withdraw"), request)
+        return found
+
+    async def once(self, *, withdrawn_from: int | None = None, **changes: Any) -> AlternativeTaken:
+        """``withdrawn_from``: the first page that was not drafted when everything before it was withdrawn."""
+        take = self.activity("take", **changes)
         request = TakeAlternative(
             campaign_id=self.record.campaign_id,
             account_id=self.account,
-            from_page=0,
+            from_page=withdrawn_from or 0,
             pages=self.record.lanes[0].pages,
             action=AlternativeAction.MASS_MESSAGE,
+            withdrawn=withdrawn_from is not None,
+            batches=(0,),
         )
         taken: AlternativeTaken = await ActivityEnvironment().run(take, request)
         return taken
@@ -412,6 +534,100 @@ class TestTriesThatComeToNothing:
         assert await take.calls() == 1
 
 
+class TestWithdrawal:
+    """The activity by itself, on messages in every state."""
+
+    async def unsent(self, take: Take, status: MessageStatus, number: int) -> Message:
+        """A message of the campaign's own, as it waits."""
+        fan = (await take.fans())[number]
+        message = a_message(
+            take.record.campaign_id,
+            fan,
+            account_id=take.account,
+            page=number // 6,
+            status=status,
+            batch=0 if status is S.QUEUED else None,
+        )
+        await take.ports.messages.create_many([message])
+        return message
+
+    async def tried(self, take: Take, message: Message) -> bool:
+        slot = Slot(lease_id=uuid4().hex, account_id=take.account, counts_at_us=0)
+        now = datetime.now(UTC)
+        return bool(await take.ports.messages.begin_sends([Attempt(message=message, slot=slot)], now))
+
+    async def test_takes_what_was_not_tried_and_leaves_what_may_be_on_its_way(self, take: Take) -> None:
+        waiting = [await self.unsent(take, status, place) for place, status in enumerate([S.DRAFTED, S.APPROVED])]
+        queued, on_its_way = [await self.unsent(take, S.QUEUED, place) for place in (2, 3)]
+        ended = await self.unsent(take, S.REJECTED, 4)
+        assert await self.tried(take, on_its_way)
+        for _ in range(2):
+            found = await take.withdraw()
+            assert (found.taken, found.drafts, found.counts) == (3, 2, {S.REJECTED: 1})
+        for message in (*waiting, queued):
+            stored = await take.message(message.recipient_id)
+            assert (stored.status, stored.reason, stored.text, stored.batch) == (
+                S.SENDING,
+                MASS_MESSAGE,
+                TEXT,
+                message.batch,
+            )
+            assert [earlier.text for earlier in stored.earlier] == [message.text]
+        assert (await take.message(on_its_way.recipient_id)).text == on_its_way.text
+        assert (await take.message(ended.recipient_id)).status is S.REJECTED
+
+    async def test_the_call_reaches_the_withdrawn_and_nobody_who_may_have_got_the_own_message(
+        self, live: Launcher, take: Take
+    ) -> None:
+        for place in range(6):
+            await self.unsent(take, S.QUEUED, place)
+        fans = await take.fans()
+        assert await self.tried(take, await take.message(fans[3]))
+        await take.withdraw()
+        taken = await take.once(withdrawn_from=1)
+        assert (taken.done, taken.counts) == (True, {S.SENT: 2})
+        [mass] = await mass_messages(live)
+        assert set(mass["copies"]) == {*fans} - {fans[3]}
+        assert (await take.message(fans[3])).status is S.SENDING
+        assert Counter([(await take.message(fan)).status for fan in fans]) == {S.SENT: 7, S.SENDING: 1}
+
+    async def test_a_round_that_read_a_message_before_does_not_send_it(self, take: Take) -> None:
+        read = await self.unsent(take, S.QUEUED, 0)
+        await take.withdraw()
+        assert not await self.tried(take, read)
+
+    async def test_of_a_try_and_a_withdrawal_at_the_same_moment_one_wins(self, take: Take) -> None:
+        messages = [await self.unsent(take, S.QUEUED, place) for place in range(8)]
+        withdrawing = asyncio.create_task(take.withdraw())
+        tried = await asyncio.gather(*(self.tried(take, message) for message in messages))
+        found = await withdrawing
+        stored = [await take.message(message.recipient_id) for message in messages]
+        assert [message.text == TEXT for message in stored] == [not begun for begun in tried]
+        assert found.taken == tried.count(False)
+
+    async def test_an_edit_at_the_same_moment_loses_nobody(self, take: Take) -> None:
+        draft = await self.unsent(take, S.DRAFTED, 0)
+        by_ana = MessageReview(decided_by="ana", decided_at=datetime.now(UTC))
+        change = edited(draft, EditRequest(text="Hello again."), ComplianceReport(score=1.0), 1.0, by_ana)
+        await asyncio.gather(take.ports.messages.edit(change), take.withdraw())
+        stored = await take.message(draft.recipient_id)
+        assert (stored.status, stored.text) == (S.SENDING, TEXT)
+
+    async def test_the_queue_leaves_the_withdrawn_alone_until_they_have_ended(self, live: Launcher, take: Take) -> None:
+        queued, *_ = [await self.unsent(take, S.QUEUED, place) for place in range(6)]
+        await take.withdraw()
+        deliver = take.activity("deliver")
+        candidate = Candidate(campaign_id=take.record.campaign_id, message_id=queued.message_id)
+        request = DeliveryRound(account_id=take.account, candidates=(candidate,))
+        waits: DeliveryReport = await ActivityEnvironment().run(deliver, request)
+        assert [(wait.message_id, wait.reason) for wait in waits.deferred] == [(queued.message_id, "alternative")]
+        assert (await take.once(withdrawn_from=1)).done
+        report: DeliveryReport = await ActivityEnvironment().run(deliver, request)
+        assert [settled.status for settled in report.settled] == [S.SENT]
+        received = (await live.onlyfans.get("received", account=take.account))["received"][take.account]
+        assert [copy["text"] for copy in received[queued.recipient_id]] == [TEXT]
+
+
 class TestMemory:
     async def test_no_message_but_the_first_is_kept_for_the_call(self, take: Take) -> None:
         """An audience of 100,000 would take half a gigabyte."""
@@ -448,7 +664,7 @@ class TestAnOpenCallWithoutRoom:
         waits = await take.once()
         assert (waits.done, waits.reason) == (False, "outcome_open")
         assert (await take.message(busy)).status is S.SENDING
-        await self.grow_old(take)
+        await self.grow_old(take, timedelta(minutes=2))
         assert await take.until_done() == {S.SENT: 7, S.SKIPPED: 1}
         assert await take.calls() == 1
 
@@ -456,14 +672,39 @@ class TestAnOpenCallWithoutRoom:
         await live.onlyfans.fault("connection_reset", endpoint="mass", count=1)
         assert not (await take.once()).done
         await take.close()
-        await self.grow_old(take)
+        await self.grow_old(take, timedelta(minutes=2))
         assert await take.until_done() == {S.SKIPPED: 8}
         assert await take.calls() == 0
 
-    async def grow_old(self, take: Take) -> None:
-        """Let the open call be two minutes old."""
+    async def test_is_made_again_after_a_server_error_once_it_can_no_longer_arrive(
+        self, live: Launcher, take: Take
+    ) -> None:
+        await live.onlyfans.fault("server_error", endpoint="mass", count=1)
+        assert not (await take.once()).done
+        await self.grow_old(take, timedelta(seconds=40))
+        assert not (await take.once()).done
+        assert await take.calls() == 0
+        await self.grow_old(take, timedelta(minutes=2))
+        assert await take.until_done() == {S.SENT: 8}
+        assert await take.calls() == 1
+
+    async def test_does_not_end_before_it_can_no_longer_arrive(self, live: Launcher, take: Take) -> None:
+        await live.onlyfans.fault("connection_reset", endpoint="mass", count=1)
+        assert not (await take.once()).done
+        cancelling = CampaignStatus.CANCELLING
+        await take.ports.campaigns.set_status(take.record.campaign_id, cancelling, reason="", revision=9)
+        # Longer than a message to one fan takes at most, and shorter than the platform takes for many.
+        await self.grow_old(take, timedelta(seconds=40))
+        waits = await take.once()
+        assert (waits.done, waits.reason) == (False, "outcome_open")
+        await self.grow_old(take, timedelta(minutes=2))
+        assert await take.until_done() == {S.CANCELLED: 8}
+        assert await take.calls() == 0
+
+    async def grow_old(self, take: Take, age: timedelta) -> None:
+        """Let the open call be so old."""
         first = await take.message((await take.fans())[0])
-        old = datetime.now(UTC) - timedelta(minutes=2)
+        old = datetime.now(UTC) - age
         slot = Slot(lease_id="", account_id=take.account, counts_at_us=0)
         before = first.model_copy(update={"attempts": first.attempts - 1})
         await take.ports.messages.settle(
@@ -497,7 +738,8 @@ class TestTimes:
         assert not any(message.text for message in await launcher.messages(record))
 
     async def test_what_waits_too_long_in_the_queue_is_not_sent(self, live: Launcher) -> None:
-        expires = (datetime.now(UTC) + timedelta(seconds=8)).isoformat()
+        # Ten go at once; the others could go after a minute.
+        expires = (datetime.now(UTC) + timedelta(seconds=25)).isoformat()
         record, handle = await live.campaign(12, delivery={"expiresAt": expires})
         assert (await handle.result()).outcomes == {S.SENT: 10, S.SKIPPED: 2}
         assert await reasons(live, record) == {(S.SENT, ""): 10, (S.SKIPPED, "expired"): 2}

@@ -15,7 +15,7 @@ from temporalio import activity
 from temporalio.api.enums.v1 import EventType
 from temporalio.client import Client
 from temporalio.testing import WorkflowEnvironment
-from temporalio.worker import Worker
+from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
 from adapters.temporal import TemporalSendQueues
 from domain.delivery import MessageStatus, Priority, send_queue_id
@@ -23,6 +23,7 @@ from domain.errors import RateLimitExceeded
 from domain.send_queue import MAX_DEPTH, DeliveryReport, DeliveryRound, EnqueueBatch, SendQueue, Settled
 from local.time_skipping import time_skipping
 from tests.domain.builders import an_account
+from workflows import policies
 from workflows.delivery import SendQueueWorkflow
 from workflows.policies import DELIVERY, ORCHESTRATION
 
@@ -232,3 +233,36 @@ class TestRealServer:
         )
         key = account.removeprefix("acct_")
         assert (started.fairness_key, scheduled.fairness_key, scheduled.priority_key) == (key, key, 2)
+
+    async def test_a_round_that_no_worker_takes_becomes_more_urgent(
+        self, temporal: Client, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """What is half an hour takes three seconds here, which a sandbox would not know of."""
+        second, deliveries = timedelta(seconds=1), f"deliveries-{uuid4()}"
+        monkeypatch.setattr(policies, "UNTAKEN_AFTER", second)
+        monkeypatch.setitem(policies.SEND, "task_queue", deliveries)
+        scene = Scene(WorkflowEnvironment.from_client(temporal), an_account())
+        queues = Worker(
+            temporal,
+            task_queue=f"send-queues-{uuid4()}",
+            workflows=[SendQueueWorkflow],
+            workflow_runner=UnsandboxedWorkflowRunner(),
+        )
+        async with queues:
+            await TemporalSendQueues(temporal, queues.task_queue).enqueue(scene.account, a_batch(priority=Priority.LOW))
+            async with asyncio.timeout(60):
+                await scene.until(lambda state: state.untaken == 3)
+                async with Worker(temporal, task_queue=deliveries, activities=[scene.deliver]):
+                    after = await scene.until(lambda state: state.depth == 0)
+            handle = temporal.get_workflow_handle(send_queue_id(scene.account))
+            asked = [
+                event.activity_task_scheduled_event_attributes
+                async for event in handle.fetch_history_events()
+                if event.event_type == EventType.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED
+            ]
+            await handle.terminate()
+        assert after.untaken == 0
+        assert [each.priority.priority_key for each in asked] == [4, 3, 2, 1]
+        # At the top it keeps its place among the others that are there.
+        patience = [each.schedule_to_start_timeout.ToTimedelta() == second for each in asked]
+        assert patience == [True, True, True, False]
