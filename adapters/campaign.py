@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 from adapters.dynamodb import Dynamo, Item, from_cursor, from_item, sortable, to_cursor, to_item, value
@@ -57,7 +57,8 @@ class DynamoCampaigns:
         return from_item(AudiencePage, item)
 
     async def want(self, campaign_id: str, status: CampaignStatus) -> int | None:
-        return await self._change(_wish(campaign_id, status), "wish")
+        changed, record = await self._change(_wish(campaign_id, status))
+        return int(record["wish"]["N"]) if changed else None
 
     async def set_status(
         self,
@@ -68,10 +69,13 @@ class DynamoCampaigns:
         revision: int | None = None,
         heard: int | None = None,
     ) -> int | None:
-        return await self._change(_status_update(campaign_id, status, reason, revision, heard), "settled")
+        changed, record = await self._change(_status_update(campaign_id, status, reason, revision, heard))
+        # Whoever says the same once more did not get the answer.
+        repeated = revision is not None and record.get("statusRevision") == value(revision)
+        return int(record.get("settled", value(0))["N"]) if changed or repeated else None
 
-    async def _change(self, update: Item, number: str) -> int | None:
-        """A number of the changed record; ``None``: it is there, and is not to be changed that way."""
+    async def _change(self, update: Item) -> tuple[bool, Item]:
+        """Whether the record could be changed that way, and how it is now."""
         try:
             answer = await self._dynamo.call(
                 self._dynamo.client.update_item,
@@ -81,10 +85,11 @@ class DynamoCampaigns:
                 **update,
             )
         except self._dynamo.client.exceptions.ConditionalCheckFailedException as error:
-            if "Item" not in error.response:
+            refused = cast("dict[str, Any]", error.response)
+            if "Item" not in refused:
                 raise
-            return None
-        return int(answer["Attributes"][number]["N"])
+            return False, refused["Item"]
+        return True, answer["Attributes"]
 
     async def save_plan(self, campaign_id: str, plan: ContentPlan) -> None:
         await self._put(to_item(plan, campaignId=campaign_id, item="plan"))

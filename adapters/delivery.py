@@ -135,6 +135,8 @@ class DynamoMessages:
             # Three steps in one: whoever asked for the campaign has approved the text, and it goes at once.
             sources=[MessageStatus.DRAFTED, MessageStatus.APPROVED, MessageStatus.QUEUED],
             only_if={"revision": message.revision - 1},
+            # Of what was tried before nothing is left.
+            forget=["firstAttemptAt"],
         )
 
     async def waiting(self, filters: ReviewFilter, *, limit: int, cursor: str | None) -> ReviewListing:

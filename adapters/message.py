@@ -21,12 +21,13 @@ def message_update(
     sources: Sequence[MessageStatus] | None = None,
     once: Mapping[str, object] | None = None,
     only_if: Mapping[str, object] | None = None,
+    forget: Sequence[str] = (),
 ) -> Item:
     """The arguments of an update to ``target`` from ``sources``, by default all that the state machine allows.
 
     ``changes`` are set, ``once`` only where there is nothing yet, both by attribute (a dot leads into a map);
-    ``only_if``: what the attributes have to be before. A message that fails becomes a dead letter of its account; one
-    that is no draft any more leaves the review queue.
+    ``only_if``: what the attributes have to be before; ``forget``: attributes that go. A message that fails becomes a
+    dead letter of its account; one that is no draft any more leaves the review queue.
     """
     sources = sources or sources_of(target)
     states = {f":from{number}": str(status) for number, status in enumerate(sources)}
@@ -47,16 +48,20 @@ def message_update(
     return {
         "TableName": dynamo.table("messages"),
         "Key": key,
-        "UpdateExpression": f"SET {', '.join(sets)}{_leaving(target, sources)}",
+        "UpdateExpression": f"SET {', '.join(sets)}{_without(*forget, *_leaving(target, sources))}",
         "ConditionExpression": " AND ".join(conditions),
         "ExpressionAttributeNames": {f"#{part}": part for path in paths for part in path.split(".")},
         "ExpressionAttributeValues": {name: value(raw) for name, raw in values.items()},
     }
 
 
-def _leaving(target: MessageStatus, sources: Sequence[MessageStatus]) -> str:
+def _leaving(target: MessageStatus, sources: Sequence[MessageStatus]) -> tuple[str, ...]:
     leaves = target is not MessageStatus.DRAFTED and MessageStatus.DRAFTED in sources
-    return " REMOVE reviewQueue, reviewPlace" if leaves else ""
+    return ("reviewQueue", "reviewPlace") if leaves else ()
+
+
+def _without(*attributes: str) -> str:
+    return f" REMOVE {', '.join(attributes)}" if attributes else ""
 
 
 def _name(path: str) -> str:

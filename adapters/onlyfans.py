@@ -4,7 +4,7 @@ import html
 import re
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from math import isfinite
 from typing import Any, Literal, cast
@@ -15,13 +15,10 @@ import onlyfansapi
 from onlyfansapi import AsyncOnlyFansAPI, DefaultAsyncHttpxClient
 
 from adapters.settings import Settings
-from domain.delivery import Delivered
+from domain.delivery import CLOCK_TOLERANCE, Delivered
 from domain.errors import GatewayError, GatewayFault
 
 Screening = Literal["strict_ban", "risky", "replace_soften"]
-
-_CLOCK_TOLERANCE = timedelta(minutes=2)
-"""How far the gateway's clock may be behind ours when a chat is read back."""
 
 _TAG = re.compile(r"<[^<>]*>")
 
@@ -101,7 +98,7 @@ class OnlyFansGateway:
                 messages = listing.data or []
                 for message in messages:
                     created = _instant(message.created_at)
-                    if created is not None and created < since - _CLOCK_TOLERANCE:
+                    if created is not None and created < since - CLOCK_TOLERANCE:
                         return found[::-1]
                     same = message.is_sent_by_me and plain_text(message.text or "") == wanted
                     if same and message.id is not None:

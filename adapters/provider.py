@@ -8,12 +8,13 @@ what was bought already, and a campaign's calls can be compared with the ledger.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from uuid import UUID
 
+import httpx2
 import openai
 from openai import AsyncAzureOpenAI, AsyncOpenAI
 from openai.types.chat import ChatCompletion
@@ -270,8 +271,10 @@ def _usage_of(usage: _Usage) -> Usage:
 
 
 def _translated(error: openai.APIError) -> ProviderError:
+    # Without a connection nothing was asked; whoever broke one may have answered.
+    asked = not isinstance(error.__cause__, httpx2.ConnectError | httpx2.ConnectTimeout | httpx2.ProxyError)
     if isinstance(error, openai.APITimeoutError):
-        return _too_late()
+        return _too_late(asked=asked)
     if isinstance(error, openai.APIStatusError):
         return ProviderError(
             f"the provider answered {error.status_code}",
@@ -279,20 +282,11 @@ def _translated(error: openai.APIError) -> ProviderError:
             retry_after_s=_retry_after(error),
             billing_unknown=error.status_code in {408, 500, 502, 504},
         )
-    # Nothing was asked of a server that refused the connection; one that broke it may have answered.
-    refused = any(isinstance(cause, ConnectionRefusedError) for cause in _causes(error))
-    return ProviderError("the provider can't be reached", fault=ProviderFault.TRANSIENT, billing_unknown=not refused)
+    return ProviderError("the provider can't be reached", fault=ProviderFault.TRANSIENT, billing_unknown=asked)
 
 
-def _too_late() -> ProviderError:
-    return ProviderError("the provider did not answer in time", fault=ProviderFault.TIMEOUT, billing_unknown=True)
-
-
-def _causes(error: BaseException) -> Iterator[BaseException]:
-    cause: BaseException | None = error
-    while cause is not None:
-        yield cause
-        cause = cause.__cause__ or cause.__context__
+def _too_late(*, asked: bool = True) -> ProviderError:
+    return ProviderError("the provider did not answer in time", fault=ProviderFault.TIMEOUT, billing_unknown=asked)
 
 
 def _fault_of(error: openai.APIStatusError) -> ProviderFault:

@@ -9,13 +9,14 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any, Final
-from urllib.request import getproxies
+from urllib.request import getproxies, proxy_bypass
 
 import httpx2
 from aiohttp import (
     ClientConnectionError,
     ClientConnectorError,
     ClientError,
+    ClientHttpProxyError,
     ClientSession,
     ClientTimeout,
     ConnectionTimeoutError,
@@ -32,6 +33,7 @@ _WRITTEN: Final = frozenset({"headers", "timeout", "params", "content", "files"}
 _FAULTS: Final[Mapping[type[ClientError], type[httpx2.TransportError]]] = {
     ConnectionTimeoutError: httpx2.ConnectTimeout,
     ServerTimeoutError: httpx2.ReadTimeout,
+    ClientHttpProxyError: httpx2.ProxyError,
     ClientConnectorError: httpx2.ConnectError,
     ClientConnectionError: httpx2.ReadError,
     ClientError: httpx2.RemoteProtocolError,
@@ -78,6 +80,7 @@ class AioHttpTransport(httpx2.AsyncBaseTransport):
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         """Raises ``httpx2.TransportError``."""
         wait = request.extensions["timeout"]
+        proxy = _proxy_to(request.url.scheme, request.url.host)
         with _translated():
             async with self._opened().request(
                 request.method,
@@ -85,6 +88,7 @@ class AioHttpTransport(httpx2.AsyncBaseTransport):
                 headers=[(name.decode("ascii"), value.decode("ascii")) for name, value in request.headers.raw],
                 data=request.content or None,
                 allow_redirects=False,
+                proxy=proxy,
                 timeout=ClientTimeout(connect=wait["pool"], sock_connect=wait["connect"], sock_read=wait["read"]),
             ) as answer:
                 content = await answer.read()
@@ -103,8 +107,6 @@ class AioHttpTransport(httpx2.AsyncBaseTransport):
                 # Compressed answers are asked for, and unpacked, by httpx2.
                 skip_auto_headers=("Accept-Encoding",),
                 auto_decompress=False,
-                # Looked up for each request, which takes its time: only where there is one.
-                trust_env=bool(getproxies()),
             )
         return self._session
 
@@ -113,6 +115,19 @@ class AioHttpTransport(httpx2.AsyncBaseTransport):
 def _address(url: str) -> httpx2.URL:
     """Every model has one; taking it apart is no small part of a call."""
     return httpx2.URL(url)
+
+
+@lru_cache(maxsize=64)
+def _proxy_to(scheme: str, host: str) -> str | None:
+    """The proxy that the environment of the process names for a host, as it was at the first call to it."""
+    named = getproxies()
+    proxy = named.get(scheme) or named.get("all")
+    if not proxy or proxy_bypass(host):
+        return None
+    proxy = proxy if "://" in proxy else f"http://{proxy}"
+    if not proxy.startswith(("http://", "https://")):
+        raise httpx2.UnsupportedProtocol("the environment names a proxy that is neither http:// nor https://")
+    return proxy
 
 
 @contextmanager

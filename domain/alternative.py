@@ -167,6 +167,7 @@ def taken(
             "reason": action.message_reason,
             "attempts": 0,
             "failures": 0,
+            "first_attempt_at": None,
             "revision": message.revision + 1,
             "earlier": (*message.earlier, own) if message.text else message.earlier,
             "updated_at": now,

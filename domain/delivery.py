@@ -289,6 +289,12 @@ _OF_THE_ACCOUNT = frozenset({GatewayFault.THROTTLED, GatewayFault.SESSION_EXPIRE
 REFUSALS = _PERMANENT | _OF_THE_ACCOUNT
 """Answers that prove that the platform took no message with this call."""
 
+KEY_IS_ASKED_WITHIN = timedelta(hours=2)
+"""An open message is tried again about once an hour at least. If it is not, its campaign is paused, or has ended."""
+
+CLOCK_TOLERANCE = timedelta(minutes=2)
+"""How far the gateway's clock may be behind ours when a chat is read back."""
+
 _KEY_SETTLES_NOTHING = _PERMANENT | {GatewayFault.SERVER_ERROR}
 
 
@@ -321,13 +327,26 @@ def is_rival(other: Message, message: Message) -> bool:
 def goes_first(other: Message, message: Message, now: datetime) -> bool:
     """Whether it must be known what became of ``other`` before a message in the chat can be taken for ``message``.
 
-    Of rivals, those whose key tells go first, then the older one: an order in which no two wait for each other.
+    Those whose key is about to tell go first, then the older one. So two wait for each other only while the keys of
+    both could tell and neither is used, because both are to end unsent: ``KEY_IS_ASKED_WITHIN`` at most.
     """
-    return is_rival(other, message) and _turn(other, now) < _turn(message, now)
+    older = not _key_tells(message, now) and _seniority(other) < _seniority(message)
+    return is_rival(other, message) and (older or _key_tells(other, now))
 
 
-def _turn(message: Message, now: datetime) -> tuple[bool, datetime, UUID]:
-    return needs_read_back(message, now), message.first_attempt_at or message.updated_at, message.message_id
+def may_have_brought(message: Message, delivered: Delivered) -> bool:
+    """Whether what is in the chat is not older than the message's first attempt."""
+    since = message.first_attempt_at or message.updated_at
+    return delivered.created_at is None or delivered.created_at >= since - CLOCK_TOLERANCE
+
+
+def _key_tells(message: Message, now: datetime) -> bool:
+    """Whether the next attempt with its key is going to say what became of it, and is made soon."""
+    return not needs_read_back(message, now) and now - message.updated_at < KEY_IS_ASKED_WITHIN
+
+
+def _seniority(message: Message) -> tuple[datetime, UUID]:
+    return message.first_attempt_at or message.updated_at, message.message_id
 
 
 def given_up(message: Message) -> str:

@@ -214,21 +214,22 @@ def next_action(state: LaneState, steering: Steering, page_size: int) -> Action:
         return alternative
     if undrafted and not chosen and not steering.paused and state.backlog <= page_size:
         return Action(kind=ActionKind.DRAFT, page=state.next_page)
-    if not undrafted and not state.open_pages and not state.batches:
+    if not (undrafted or chosen or state.open_pages or state.batches):
         return Action(kind=ActionKind.DONE)
     return Action(kind=ActionKind.WAIT)
 
 
 def _alternative(state: LaneState, steering: Steering) -> Action | None:
-    """What is to be done next about an alternative that was chosen; ``None``: nothing yet."""
+    """What is to be done next about an alternative that was chosen; ``None``: nothing yet.
+
+    A pause does not keep messages from being withdrawn: that sends nothing, and nothing may be sent late after it.
+    """
     take = Action(kind=ActionKind.ALTERNATIVE, page=state.next_page)
     if steering.cancelled:
         return take
-    if steering.paused:
-        return None
-    if not state.withdraws or state.withdrawn is not None or not state.backlog:
-        return take
-    return Action(kind=ActionKind.WITHDRAW) if steering.overdue else None
+    if state.withdraws and state.withdrawn is None and state.backlog:
+        return Action(kind=ActionKind.WITHDRAW) if steering.overdue else None
+    return None if steering.paused else take
 
 
 def may_be_late(state: LaneState) -> bool:

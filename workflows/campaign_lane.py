@@ -47,6 +47,9 @@ class LaneLoop:
     async def run(self) -> None:
         """Act until nothing is left to do, or the campaign rolls."""
         while not self._campaign.rolling:
+            if self._is_too_late():
+                # Also for a lane that had something to do all the time, such as a page that its queue does not take.
+                self._choose_alternative(unsent_by(workflow.now()))
             action = self._next
             if action.kind is ActionKind.DONE:
                 return
@@ -72,6 +75,12 @@ class LaneLoop:
             elif lane.alternative is None:
                 # Whoever has no message by now would get it later still.
                 self._choose_alternative(unsent_by(deadline))
+
+    def _is_too_late(self) -> bool:
+        """Whether the deadline has passed, nothing was done about it, and something is left to be done."""
+        deadline, going_on = self._input.delivery.deadline, self._campaign.state.status is not CampaignStatus.CANCELLING
+        overdue = deadline is not None and deadline <= workflow.now()
+        return self._withdraws and overdue and going_on and may_be_late(self._lane)
 
     def _awaited_deadline(self) -> datetime | None:
         """The deadline, as long as something is to be done when it passes."""

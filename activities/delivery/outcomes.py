@@ -21,6 +21,7 @@ from domain.delivery import (
     after_failure,
     goes_first,
     is_rival,
+    may_have_brought,
 )
 from domain.errors import DependencyUnavailable, GatewayError, GatewayFault
 from domain.rate_limit import Lease, Slot
@@ -63,25 +64,32 @@ class Outcomes:
         if not in_chat:
             return False
         beside = await self._ports.messages.sent_beside(message)
-        now = datetime.now(UTC)
         taken = {other.platform_message_id for other in beside}
         unclaimed = [each for each in in_chat if each.platform_message_id not in taken]
-        rivals = [other for other in beside if is_rival(other, message)]
-        if not unclaimed:
+        rivals = [
+            other
+            for other in beside
+            if is_rival(other, message) and any(may_have_brought(other, each) for each in unclaimed)
+        ]
+        # What is too old to be a rival's is this one's.
+        own = next((each for each in unclaimed if not any(may_have_brought(other, each) for other in rivals)), None)
+        now = datetime.now(UTC)
+        if own is None and unclaimed:
+            if any(goes_first(other, message, now) for other in rivals):
+                self._found.defer(message.message_id, OTHERS_FIRST_WAIT_MS, "outcome_open")
+                return True
+            if len(unclaimed) > len(rivals):
+                own = unclaimed[0]
+            elif any(now - other.updated_at < timedelta(milliseconds=self._ports.lease_ms) for other in rivals):
+                self._found.defer(message.message_id, OTHERS_FIRST_WAIT_MS, "outcome_open")
+                return True
+        if own is None:
+            # Fewer arrived than are open, and what did is left to the rivals. Should this one be sent again, then with
+            # its own key: either the gateway knows it and tells which of the messages it is, or it is a new one.
             return False
-        if any(goes_first(other, message, now) for other in rivals):
-            self._found.defer(message.message_id, OTHERS_FIRST_WAIT_MS, "outcome_open")
-            return True
-        if len(unclaimed) > len(rivals):
-            await self._ports.messages.settle([_outcome(message, MessageStatus.SENT, delivered=unclaimed[0])])
-            self._found.settle(message.message_id, MessageStatus.SENT)
-            return True
-        if any(now - other.updated_at < timedelta(milliseconds=self._ports.lease_ms) for other in rivals):
-            self._found.defer(message.message_id, OTHERS_FIRST_WAIT_MS, "outcome_open")
-            return True
-        # Fewer arrived than are open, so somebody has to be sent again; whose turn it is, with its own key. Either the
-        # gateway knows the key and tells which of the messages it is, or what is in the chat is left to the rivals.
-        return False
+        await self._ports.messages.settle([_outcome(message, MessageStatus.SENT, delivered=own)])
+        self._found.settle(message.message_id, MessageStatus.SENT)
+        return True
 
     async def _chat_unread(self, message: Message, error: GatewayError) -> None:
         if error.fault in UNREADABLE:

@@ -53,7 +53,7 @@ class DeliveryActivities:
                 if message is None or candidate.campaign_id not in gate.campaigns:
                     # Erased meanwhile: there is nothing to send, and the queue of the account must go on.
                     found.settle(candidate.message_id, MessageStatus.CANCELLED)
-                elif is_taken(message) and not message.status.is_terminal and not self._ports.for_many:
+                elif self._is_with_others(message, gate):
                     found.defer(candidate.message_id, TAKEN_WAIT_MS, "alternative")
                 elif not await self._has_ended(message, gate, found):
                     sendable.append(message)
@@ -63,6 +63,11 @@ class DeliveryActivities:
             ended = {settled.message_id for settled in found.settled}
             found.reconcile(await self._stored([each for each in request.candidates if each.message_id in ended]))
         return found.report()
+
+    def _is_with_others(self, message: Message, gate: GateState) -> bool:
+        """Whether an alternative action is going to end the message: one does as long as its campaign goes on."""
+        goes_on = not gate.campaigns[message.campaign_id].status.is_final
+        return is_taken(message) and goes_on and not message.status.is_terminal and not self._ports.for_many
 
     async def _has_ended(self, message: Message, gate: GateState, found: Findings) -> bool:
         """Whether there is nothing to send any more, or not now; ends what must end."""

@@ -173,6 +173,11 @@ class Watch:
     ) -> Evidence:
         """Both sides of the story."""
         besides = [await self._until_ended(message_id) for message_id in self._singles]
+        money = None
+        if status is not None:
+            self._tell("the campaign is over; waiting until nothing that may be charged is on its way")
+            money = await auditor.money(self._ask, self._api, self._ai, self._status_of)
+        # Read now, when whatever was still on its way has arrived.
         limits = limits_in_force(self._plan.policy.scaled(TIME_SCALE))
         report = await self._ask(self._gateway, "/_control/report", {"window": [limit.seconds for limit in limits]})
         book = (await self._ask(self._gateway, "/_control/messages"))["messages"]
@@ -181,10 +186,6 @@ class Watch:
             for name, simulator in ((GATEWAY, self._gateway), ("AI", self._ai))
             for fault in faults_of(name, (await self._ask(simulator, "/_control/faults"))["faults"])
         ]
-        money = None
-        if status is not None:
-            self._tell("the campaign is over; waiting until nothing that may be charged is on its way")
-            money = await auditor.money(self._ask, self._api, self._ai, self._status_of)
         return Evidence(
             plan=self._plan,
             status=status,

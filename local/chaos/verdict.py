@@ -133,6 +133,12 @@ class Evidence:
         return [message for message in self.everything_told if message.status in DELIVERED]
 
     @property
+    def unsent(self) -> tuple[str, ...]:
+        """Messages that ended otherwise; no fault of a run is a reason for that."""
+        ended = (each for each in self.everything_told if each.status in TERMINAL and each.status not in DELIVERED)
+        return tuple(f"{each.message_id} ({each.status}: {each.reason})" for each in ended)
+
+    @property
     def duplicates(self) -> tuple[str, ...]:
         """Chats into which the same words came more often than there are messages that say them."""
         wanted = Counter(message.words for message in self.everything_told)
@@ -180,6 +186,7 @@ def what_does_not_hold(evidence: Evidence) -> tuple[str, ...]:
         broken.append(f"{len(evidence.besides)} of {plan.regulars * len(SINGLES)} single messages are known")
     waiting = [message.message_id for message in evidence.besides if message.status not in TERMINAL]
     broken += _offenders(waiting, "single messages did not end")
+    broken += _offenders(evidence.unsent, "ended without being sent, although nothing was refused for good")
     broken += _offenders(evidence.duplicates, "got a message too many")
     broken += _offenders(evidence.lost, "count as sent, but never arrived")
     broken += _offenders(evidence.unaccounted, "arrived, but do not count as sent")

@@ -193,7 +193,17 @@ class TestWant:
 
     async def test_an_answer_that_comes_late_answers_nothing(self, campaigns: DynamoCampaigns, campaign: str) -> None:
         await campaigns.want(campaign, CampaignStatus.PAUSED)
-        assert await campaigns.set_status(campaign, CampaignStatus.RUNNING, "", revision=1) is None
+        assert await campaigns.set_status(campaign, CampaignStatus.RUNNING, "", revision=0) is None
+        assert await in_force(campaigns, campaign) is CampaignStatus.PAUSED
+
+    async def test_an_answer_that_is_given_again_answers_what_it_answered_before(
+        self, campaigns: DynamoCampaigns, campaign: str
+    ) -> None:
+        await campaigns.want(campaign, CampaignStatus.PAUSED)
+        for _ in range(2):
+            assert await campaigns.set_status(campaign, CampaignStatus.RUNNING, "", revision=2) == 1
+        await campaigns.want(campaign, CampaignStatus.PAUSED)
+        assert await campaigns.set_status(campaign, CampaignStatus.RUNNING, "", revision=2) == 1
         assert await in_force(campaigns, campaign) is CampaignStatus.PAUSED
 
     @pytest.mark.parametrize("stored", [True, False])

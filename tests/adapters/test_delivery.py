@@ -13,6 +13,7 @@ import pytest
 from adapters.delivery import DynamoMessages
 from adapters.dynamodb import Dynamo, to_cursor
 from adapters.slot import DynamoSlots
+from domain.alternative import AlternativeAction, DeliveryTerms, DeliveryTimes, taken
 from domain.compliance import check
 from domain.delivery import (
     TERMINAL,
@@ -109,6 +110,28 @@ class TestGetMany:
     async def test_a_message_of_another_campaign_is_not_there(self, store: DynamoMessages, campaign: str) -> None:
         message = await put(store, campaign, S.DRAFTED)
         assert await store.get_many(a_campaign(), [message.message_id]) == {}
+
+
+class TestTake:
+    def withdrawn(self, message: Message) -> Message:
+        terms = DeliveryTerms(times=DeliveryTimes(deadline=NOW), alternative_text="It is still there for you.")
+        return taken(message, AlternativeAction.MASS_MESSAGE, terms, owner="user-1", why="deadline", now=LATER)
+
+    @pytest.mark.parametrize("status", S)
+    async def test_whoever_is_unsent_gets_the_text_of_all_and_a_new_story(
+        self, store: DynamoMessages, campaign: str, status: S
+    ) -> None:
+        message = await put(store, campaign, status, first_attempt_at=NOW, failures=3)
+        wanted = self.withdrawn(message)
+        await store.take([wanted])
+        unsent = status in {S.DRAFTED, S.APPROVED, S.QUEUED}
+        assert await stored(store, message) == (wanted.model_copy(update={"status": S.SENDING}) if unsent else message)
+        assert wanted.first_attempt_at is None
+
+    async def test_what_was_edited_meanwhile_stays(self, store: DynamoMessages, campaign: str) -> None:
+        message = await put(store, campaign, S.DRAFTED, revision=1)
+        await store.take([self.withdrawn(message.model_copy(update={"revision": 0}))])
+        assert await stored(store, message) == message
 
 
 class TestTransition:

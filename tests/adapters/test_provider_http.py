@@ -6,7 +6,6 @@ import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from urllib.request import getproxies
 
 import httpx2
 import openai
@@ -143,12 +142,43 @@ async def test_a_closed_client_is_not_used() -> None:
         await client.send(client.build_request("POST", "http://127.0.0.1:9/", timeout=5), follow_redirects=False)
 
 
-async def test_a_proxy_of_the_environment_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    async with peer(whole(json.dumps(ANSWER).encode())) as proxy:
-        for name in ("no_proxy", "NO_PROXY", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+class TestProxies:
+    """Each with a host of its own: what the environment says about one is looked up once."""
+
+    @pytest.fixture(autouse=True)
+    def none(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        for name in ("no_proxy", "http_proxy", "https_proxy", "all_proxy"):
             monkeypatch.delenv(name, raising=False)
-        monkeypatch.setenv("http_proxy", proxy.url)
-        assert getproxies()["http"] == proxy.url
-        async with sdk("http://models.example") as client:
-            assert json.loads(await posted(client)) == ANSWER
-    assert proxy.heads[0].startswith("POST http://models.example/v1/chat/completions HTTP/1.1\r\n")
+            monkeypatch.delenv(name.upper(), raising=False)
+
+    @pytest.mark.parametrize("name", ["http_proxy", "all_proxy", "ALL_PROXY"])
+    async def test_one_of_the_environment_is_used(self, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+        host = f"{name.replace('_', '-').swapcase()}-{name.islower()}.example".lower()
+        async with peer(whole(json.dumps(ANSWER).encode())) as proxy:
+            monkeypatch.setenv(name, proxy.url)
+            async with sdk(f"http://{host}") as client:
+                assert json.loads(await posted(client)) == ANSWER
+        assert proxy.heads[0].startswith(f"POST http://{host}/v1/chat/completions HTTP/1.1\r\n")
+
+    async def test_not_for_a_host_that_is_excepted(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        async with peer(whole(json.dumps(ANSWER).encode())) as server:
+            monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+            monkeypatch.setenv("no_proxy", "localhost")
+            async with sdk(server.url.replace("127.0.0.1", "localhost")) as client:
+                assert json.loads(await posted(client)) == ANSWER
+
+    async def test_a_kind_that_is_not_supported_is_named(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("all_proxy", "socks5://127.0.0.1:9")
+        async with sdk("http://behind-socks.example") as client:
+            with pytest.raises(openai.APIConnectionError) as failed:
+                await posted(client)
+        assert "neither http:// nor https://" in str(failed.value.__cause__)
+
+    async def test_one_that_does_not_connect_was_not_asked(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        refusing = b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n"
+        async with peer(refusing) as proxy:
+            monkeypatch.setenv("https_proxy", proxy.url)
+            async with sdk("https://behind-proxy.example") as client:
+                with pytest.raises(openai.APIConnectionError) as failed:
+                    await posted(client)
+        assert isinstance(failed.value.__cause__, httpx2.ProxyError)

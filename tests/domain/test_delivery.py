@@ -8,7 +8,9 @@ from hypothesis import strategies as st
 
 from domain.delivery import (
     ACCOUNT_HOLD_MS,
+    CLOCK_TOLERANCE,
     DAY_HOLD_MS,
+    KEY_IS_ASKED_WITHIN,
     MAX_ATTEMPTS,
     OPEN_PAUSE_MS,
     READ_BACK_AFTER_MS,
@@ -27,6 +29,7 @@ from domain.delivery import (
     goes_first,
     is_expired,
     is_rival,
+    may_have_brought,
     message_id,
     needs_read_back,
     platform_hold_ms,
@@ -160,34 +163,51 @@ class TestNeedsReadBack:
 
 texts = st.sampled_from(["Hello Maya", "Hello  Maya", "Hello Mia"])
 open_messages = st.builds(
-    lambda step, text, reason, minutes: attempted(
+    lambda step, text, reason, minutes, idle: attempted(
         message_id=message_id("c", "acct_a", "1", step),
         text=text,
         reason=reason,
         first_attempt_at=NOW - timedelta(minutes=minutes),
+        updated_at=NOW - idle,
     ),
     st.integers(min_value=0, max_value=5),
     texts,
     st.sampled_from(["", "unknown_outcome", "server_error", "invalid_request"]),
     st.sampled_from([0, 1, 2, 24 * 60]),
+    st.sampled_from([timedelta(0), timedelta(hours=1), KEY_IS_ASKED_WITHIN]),
 )
+
+
+def key_is_used(message: Message) -> bool:
+    return not needs_read_back(message, NOW) and NOW - message.updated_at < KEY_IS_ASKED_WITHIN
 
 
 class TestGoesFirst:
     @given(open_messages, open_messages)
-    def test_of_two_rivals_exactly_one_goes_first(self, one: Message, other: Message) -> None:
+    def test_of_two_rivals_exactly_one_goes_first_once_no_key_is_used(self, one: Message, other: Message) -> None:
         assume(one.message_id != other.message_id)
+        assume(not (key_is_used(one) and key_is_used(other)))
         assert (goes_first(one, other, NOW) + goes_first(other, one, NOW)) == is_rival(one, other)
 
     @given(open_messages, open_messages)
     def test_what_a_key_can_tell_is_known_before_anything_is_read_back(self, one: Message, other: Message) -> None:
-        if needs_read_back(one, NOW) and not needs_read_back(other, NOW):
-            assert goes_first(other, one, NOW) is (one.text.split() == other.text.split())
-            assert not goes_first(one, other, NOW)
+        if key_is_used(other):
+            assert goes_first(other, one, NOW) is is_rival(one, other)
 
     @given(open_messages, open_messages, st.sampled_from(sorted(set(S) - {S.SENDING})))
     def test_what_is_not_open_is_waited_for_by_nobody(self, one: Message, other: Message, status: S) -> None:
         assert not goes_first(other.model_copy(update={"status": status}), one, NOW)
+
+
+class TestMayHaveBrought:
+    def test_what_is_older_than_the_first_attempt_is_another_messages(self) -> None:
+        message = attempted(first_attempt_at=NOW)
+        old, new = (
+            Delivered(platform_message_id="1", created_at=NOW - age)
+            for age in (CLOCK_TOLERANCE + timedelta(seconds=1), CLOCK_TOLERANCE)
+        )
+        assert (may_have_brought(message, old), may_have_brought(message, new)) == (False, True)
+        assert may_have_brought(message, Delivered(platform_message_id="1"))
 
 
 class TestGivenUp:

@@ -592,7 +592,9 @@ class TestNextAction:
 
 class TestAlternative:
     def chosen(self, **changes: Any) -> LaneState:
-        return choose_alternative(a_lane(next_page=1, **changes), AlternativeAction.SKIP, "deadline: …", PAGE_SIZE)
+        return choose_alternative(
+            a_lane(**{"next_page": 1, **changes}), AlternativeAction.SKIP, "deadline: …", PAGE_SIZE
+        )
 
     def test_it_takes_every_page_that_was_not_drafted(self) -> None:
         alternative = self.chosen().alternative
@@ -606,7 +608,10 @@ class TestAlternative:
             ({}, Steering(overdue=True), ActionKind.ALTERNATIVE),
             ({"batches": {0: 4}}, Steering(), ActionKind.WAIT),
             ({"batches": {0: 4}}, Steering(overdue=True), ActionKind.WITHDRAW),
-            ({"batches": {0: 4}}, Steering(overdue=True, paused=True), ActionKind.WAIT),
+            ({"batches": {0: 4}}, Steering(overdue=True, paused=True), ActionKind.WITHDRAW),
+            ({"batches": {0: 4}}, Steering(paused=True), ActionKind.WAIT),
+            ({"next_page": 3, "withdrawn": 2}, Steering(overdue=True, paused=True), ActionKind.WAIT),
+            ({"next_page": 3, "withdrawn": 2}, Steering(overdue=True), ActionKind.ALTERNATIVE),
             ({"batches": {0: 4}}, Steering(overdue=True, cancelled=True), ActionKind.ALTERNATIVE),
             ({"batches": {0: 4}, "withdrawn": 0}, Steering(), ActionKind.ALTERNATIVE),
             ({"withdrawn": 2}, Steering(), ActionKind.ALTERNATIVE),

@@ -11,7 +11,7 @@ import pytest
 from adapters.bootstrap import Ports
 from domain.campaign import CampaignRecord
 from domain.compliance import SCREENING
-from domain.delivery import Delivered, Message, MessageStatus
+from domain.delivery import CLOCK_TOLERANCE, Delivered, Message, MessageStatus
 from domain.rate_limit import AccountLimits, Cap
 from tests.activities.delivery.gateways import CountingGateway, ImpatientGateway, RefusingGateway
 from tests.activities.delivery.messages import Deliver, accepted, grow_old, queue, stored
@@ -164,6 +164,16 @@ class TestTheSameTextTwice:
         await grow_old(ports, message.model_copy(update={"reason": "server_error"}), timedelta(hours=1))
         return await stored(ports, message)
 
+    async def arrived(self, ports: Ports, record: CampaignRecord, message: Message) -> None:
+        """The platform took it; nobody knows."""
+        await ports.gateway.send(
+            account_id=message.account_id,
+            recipient_id=message.recipient_id,
+            text=message.text,
+            key=message.message_id,
+            screening=SCREENING[record.compliance_level],
+        )
+
     async def arrivals(self, onlyfans: Simulator, ports: Ports, *messages: Message) -> None:
         """Each message is sent, with a message of its own at the platform."""
         left = [await stored(ports, message) for message in messages]
@@ -220,13 +230,7 @@ class TestTheSameTextTwice:
         """Both are read back, one arrived, and its key, which nobody relies on any more, is alive."""
         (lost,) = await queue(ports, record, "1", message_id=uuid4())
         (arrived,) = await queue(ports, record, "1")
-        await ports.gateway.send(
-            account_id=arrived.account_id,
-            recipient_id=arrived.recipient_id,
-            text=arrived.text,
-            key=arrived.message_id,
-            screening=SCREENING[record.compliance_level],
-        )
+        await self.arrived(ports, record, arrived)
         older = timedelta(minutes=1)
         await grow_old(ports, arrived.model_copy(update={"reason": reason}), age + older * arrived_first)
         await grow_old(ports, lost.model_copy(update={"reason": reason}), age + older * (not arrived_first))
@@ -256,6 +260,32 @@ class TestTheSameTextTwice:
         for _ in range(2):
             await deliver(lost, other)
         await self.arrivals(onlyfans, ports, lost, other)
+
+    async def test_what_came_before_the_other_one_was_tried_is_not_left_to_it(
+        self, ports: Ports, record: CampaignRecord, onlyfans: Simulator, deliver: Deliver
+    ) -> None:
+        (older,) = await queue(ports, record, "1", message_id=uuid4(), reason="server_error")
+        (younger,) = await queue(ports, record, "1", reason="unknown_outcome")
+        await self.arrived(ports, record, older)
+        await grow_old(ports, older)
+        await grow_old(ports, younger, -2 * CLOCK_TOLERANCE)
+        report = await deliver(older)
+        assert [settled.status for settled in report.settled] == [MessageStatus.SENT]
+
+    async def test_what_ends_unsent_does_not_leave_its_arrival_to_one_whose_key_tells_otherwise(
+        self, ports: Ports, record: CampaignRecord, onlyfans: Simulator, deliver: Deliver
+    ) -> None:
+        late = {"expires_at": datetime.now(UTC), "reason": "unknown_outcome", "message_id": uuid4()}
+        (expired,) = await queue(ports, record, "1", **late)
+        (other,) = await queue(ports, record, "1", reason="unknown_outcome")
+        await self.arrived(ports, record, expired)
+        await grow_old(ports, expired, timedelta(minutes=2))
+        await grow_old(ports, other)
+        report = await deliver(expired)
+        assert [deferred.reason for deferred in report.deferred] == ["outcome_open"]
+        await deliver(other)
+        await deliver(expired)
+        await self.arrivals(onlyfans, ports, expired, other)
 
 
 class TestBlockedOnTheWay:
