@@ -20,6 +20,7 @@ from redis.asyncio.client import PubSub
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
+from adapters.cancellation import end
 from adapters.dynamodb import open_dynamo
 from adapters.flag import channel_of, stored_flags
 from adapters.metrics import Metrics
@@ -48,7 +49,6 @@ SILENCE_S = 0.2
 
 _CONNECT_S = 0.3
 _RECONNECT_S = 0.2
-_CANCEL_S = 0.05
 _STORE_S = 2.0
 """A read of the snapshot that takes longer is given up: the next one may find a connection that works."""
 
@@ -132,11 +132,7 @@ class FlagSnapshot:
         try:
             await asyncio.wait(tasks)
         finally:
-            # More than once: redis-py loses a cancellation that meets it while it connects.
-            while tasks:
-                for task in tasks:
-                    task.cancel()
-                _, tasks = await asyncio.wait(tasks, timeout=_CANCEL_S)
+            await end(tasks)
 
     def _install(self, flags: Sequence[Flag], read_at: float) -> None:
         before = self._known

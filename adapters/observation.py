@@ -19,6 +19,7 @@ import structlog
 from botocore.exceptions import ClientError
 from redis.exceptions import RedisClusterException, RedisError
 
+from adapters.cancellation import end
 from adapters.dynamodb import Dynamo, from_item, sortable, to_item, value
 from adapters.redis import RedisClient, Script
 from adapters.tables import EXPIRY
@@ -249,9 +250,7 @@ async def open_observations(redis: RedisClient, dynamo: Dynamo) -> AsyncIterator
     try:
         yield observations
     finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await end(tasks)
         with suppress(TimeoutError):
             async with asyncio.timeout(_CLOSING_S):
                 await observations.write()

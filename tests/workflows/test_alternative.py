@@ -237,6 +237,48 @@ class TestUnsentAtTheDeadline:
         assert len(await mass_messages(launcher)) == 1
         assert await nobody_got_two(launcher, record)
 
+    async def all_wait_for_reviewers(self, launcher: Launcher) -> tuple[CampaignRecord, Handle]:
+        """Every page is drafted, nothing is in the queue."""
+        record, handle = await launcher.campaign(8, compliance="strict", delivery=delivery(HALF_AN_HOUR, **MASS))
+        await progress_until(handle, lambda seen: seen.awaiting_review == 8)
+        return record, handle
+
+    async def test_a_pause_before_the_call_loses_nobody(self, launcher: Launcher) -> None:
+        with launcher.env.auto_time_skipping_disabled():
+            record, handle = await self.all_wait_for_reviewers(launcher)
+            await control(launcher, record.lanes[0].account_id, AccountState.PAUSED, 1)
+        await launcher.env.sleep(HALF_AN_HOUR + timedelta(minutes=1))
+        with launcher.env.auto_time_skipping_disabled():
+            await until_stored(launcher, record, S.SENDING, 8)
+            await handle.signal("pause")
+            await progress_until(handle, lambda seen: seen.status is CampaignStatus.PAUSED)
+        await launcher.env.sleep(timedelta(hours=1))
+        with launcher.env.auto_time_skipping_disabled():
+            await control(launcher, record.lanes[0].account_id, AccountState.ACTIVE, 2)
+            await handle.signal("resume")
+        assert (await handle.result()).outcomes == {S.SENT: 8}
+        assert await reasons(launcher, record) == {(S.SENT, MASS_MESSAGE): 8}
+
+    async def test_a_campaign_that_is_paused_at_the_deadline_sends_nothing_late(self, launcher: Launcher) -> None:
+        with launcher.env.auto_time_skipping_disabled():
+            record, handle = await self.all_wait_for_reviewers(launcher)
+            await handle.signal("pause")
+            await progress_until(handle, lambda seen: seen.status is CampaignStatus.PAUSED)
+        await launcher.env.sleep(HALF_AN_HOUR + timedelta(minutes=1))
+        with launcher.env.auto_time_skipping_disabled():
+            await until_stored(launcher, record, S.SENDING, 8)
+            assert await mass_messages(launcher) == []
+            await handle.signal("resume")
+        assert (await handle.result()).outcomes == {S.SENT: 8}
+        assert await reasons(launcher, record) == {(S.SENT, MASS_MESSAGE): 8}
+
+    async def test_a_page_that_its_queue_does_not_take_is_late_as_well(self, launcher: Launcher) -> None:
+        record = await launcher.store(intent(8, delivery=delivery(HALF_AN_HOUR, **MASS)))
+        await control(launcher, record.lanes[0].account_id, AccountState.DRAINING, 1)
+        handle = await launcher.start(record)
+        assert (await handle.result()).outcomes == {S.SENT: 8}
+        assert await reasons(launcher, record) == {(S.SENT, MASS_MESSAGE): 8}
+
 
 class TestTheOneCall:
     async def late(self, launcher: Launcher) -> tuple[CampaignRecord, WorkflowResult]:
