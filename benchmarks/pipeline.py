@@ -90,6 +90,8 @@ class Bench:
             await handle.signal(CampaignWorkflow.approve, ReviewDecision(scope="campaign", decided_by="benchmark"))
             result = await asyncio.wait_for(handle.result(), LONGEST_S)
             seconds = perf_counter() - began
+        if recipients != result.outcomes.get(MessageStatus.SENT, 0):
+            print(f"outcomes: {dict(result.outcomes)}", flush=True)
         _expect(recipients, result.outcomes.get(MessageStatus.SENT, 0))
         return Run(PIPELINE, recipients, seconds, self._spent(before))
 

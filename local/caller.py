@@ -18,6 +18,8 @@ campaign, and those wait for a person."""
 
 _VALID_S = 7_200
 _FIRST_RECIPIENT = 1_000
+_FIRST_NAME = 10_000
+"""A name such as "Fan 1488" would be taken for what the number stands for, and its text not be sent."""
 
 
 def client(url: str, headers: Mapping[str, str] | None = None) -> httpx.AsyncClient:
@@ -70,7 +72,7 @@ def intent(accounts: Sequence[str], recipients: int) -> dict[str, Any]:
         "audience": [
             {
                 "recipientId": recipient_id(number),
-                "name": f"Fan {number}",
+                "name": f"Fan {_FIRST_NAME + number}",
                 "accountId": accounts[number % len(accounts)],
                 "language": LANGUAGES[number // len(accounts) % len(LANGUAGES)],
             }
