@@ -47,9 +47,10 @@ class LaneLoop:
     async def run(self) -> None:
         """Act until nothing is left to do, or the campaign rolls."""
         while not self._campaign.rolling:
-            if self._is_too_late():
+            deadline = self._input.delivery.deadline
+            if deadline is not None and self._is_too_late():
                 # Also for a lane that had something to do all the time, such as a page that its queue does not take.
-                self._choose_alternative(unsent_by(workflow.now()))
+                self._choose_alternative(unsent_by(deadline))
             action = self._next
             if action.kind is ActionKind.DONE:
                 return
@@ -78,9 +79,8 @@ class LaneLoop:
 
     def _is_too_late(self) -> bool:
         """Whether the deadline has passed, nothing was done about it, and something is left to be done."""
-        deadline, going_on = self._input.delivery.deadline, self._campaign.state.status is not CampaignStatus.CANCELLING
-        overdue = deadline is not None and deadline <= workflow.now()
-        return self._withdraws and overdue and going_on and may_be_late(self._lane)
+        going_on = self._campaign.state.status is not CampaignStatus.CANCELLING
+        return self._withdraws and self._campaign.overdue and going_on and may_be_late(self._lane)
 
     def _awaited_deadline(self) -> datetime | None:
         """The deadline, as long as something is to be done when it passes."""

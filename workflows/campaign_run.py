@@ -21,6 +21,12 @@ class RunningCampaign:
         self.rolling = False
         self._actions_left = run.input.pages_per_run
 
+    @property
+    def overdue(self) -> bool:
+        """Whether the campaign's deadline has passed."""
+        deadline = self.input.delivery.deadline
+        return deadline is not None and deadline <= workflow.now()
+
     def update(self, **changes: Any) -> None:
         """The only way in which the state changes."""
         self.state = self.state.model_copy(update=changes)
@@ -40,7 +46,7 @@ class RunningCampaign:
             paused=state.wanted is CampaignStatus.PAUSED or state.status is CampaignStatus.PAUSED,
             cancelled=state.status is CampaignStatus.CANCELLING,
             stopped=state.stopped,
-            overdue=self.input.delivery.deadline is not None and self.input.delivery.deadline <= workflow.now(),
+            overdue=self.overdue,
             standing_decision=state.standing_decision,
         )
         return next_action(self.lane(account_id), steering, self.input.page_size)
