@@ -128,13 +128,15 @@ class BareLoop:
         return result
 
     async def _lane(self, record: CampaignRecord, lane: Lane) -> Tally:
-        sending = asyncio.create_task(self._send(lane))
-        tally = await self._draft(record, lane)
-        await sending
-        return tally
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._send(lane))
+            drafting = group.create_task(self._draft(record, lane))
+        return drafting.result()
 
     async def _draft(self, record: CampaignRecord, lane: Lane) -> Tally:
+        """Raises ``RuntimeError`` for a text that is not to be sent: a rate would mean nothing."""
         tally = Tally()
+        submitted = 0
         for page in range(lane.pages):
             await self._waiting.at_most(lane.account_id, record.page_size)
             draft = DraftPage(campaign_id=record.campaign_id, account_id=lane.account_id, page=page)
@@ -142,7 +144,11 @@ class BareLoop:
             tally += drafted.tally
             if drafted.page.awaiting:
                 await self._call("decide_page", ReviewedPage(**dict(draft), decision=APPROVED))
-            await self._call("submit_page", SubmitPage(**dict(draft), batch=page))
+            submitted += (await self._call("submit_page", SubmitPage(**dict(draft), batch=page))).count
+            if drafted.page.counts:
+                raise RuntimeError(f"texts that are not to be sent: {drafted.page.counts}")
+        if submitted != lane.audience:
+            raise RuntimeError(f"{submitted} of {lane.audience} messages were handed in")
         return tally
 
     async def _send(self, lane: Lane) -> None:
