@@ -14,6 +14,7 @@ from domain.delivery import Message, MessageOrigin, MessageStatus, message_id
 from domain.errors import CostLimitExceeded, ProviderError
 from domain.experiment import ArmObservation, Metric
 from domain.moderation import moderated
+from domain.plan import PERSON
 from domain.ports import Moderator, Prompts, SimilarityLog
 from domain.prompt import read_judgement
 from domain.provider import Author, ContentPlan, IntentType, ModerationAnswer, RecipientProfile
@@ -134,8 +135,8 @@ def written_origin(answer: Answered[R]) -> MessageOrigin:
 
 def general_origin(plan: ContentPlan) -> MessageOrigin:
     """That of a plan's text for anybody: whoever wrote the plan wrote it, before it was known whom it is for."""
-    unknown = Author(provider=CACHE, model="", prompt_version="")
-    return MessageOrigin(**dict(plan.author or unknown), cached=True)
+    nameless = Author(provider=PERSON if plan.written_by else CACHE, model="", prompt_version="")
+    return MessageOrigin(**dict(plan.author or nameless), cached=True)
 
 
 def by_model(recipient: RecipientProfile, text: str, answer: Answered[Mapping[str, str]]) -> Text:

@@ -7,17 +7,17 @@ from time import monotonic
 
 from temporalio import activity
 
-from activities.draft import author, general_origin, written_origin
+from activities.draft import general_origin, written_origin
 from activities.failure import application_error, heartbeating, translated
-from activities.ladder import Ladder, Question
+from activities.ladder import Ladder
 from activities.ladder.reconciliation import reconcile, reconcile_in_passing
 from activities.page import NOBODY_CAN, DraftPage, GenerationPorts, Page, writing
+from activities.plan import PlanCampaign, Planned, plan_of, unplanned
 from domain.campaign import CampaignRecord, CampaignStatus, GenerationInput
 from domain.compliance_disclosure import disclosed
 from domain.cost import CostTotals
 from domain.delivery import Message
 from domain.errors import (
-    ComplianceViolation,
     CostLimitExceeded,
     ErrorType,
     HuntazeError,
@@ -29,9 +29,7 @@ from domain.general_text import general_text
 from domain.lane import PageDrafted, distribution
 from domain.model import Model
 from domain.progress import DetailedCosts, GeneratedText, Tally, WorkflowResult
-from domain.prompt import Prompt, Variant, read_plan
 from domain.provider import (
-    ContentPlan,
     FallbackStep,
     IntentType,
     Provider,
@@ -39,20 +37,6 @@ from domain.provider import (
     provider_used,
 )
 from domain.quality import quality_score
-from domain.response_cache import plan_key
-
-
-class PlanCampaign(Model):
-    """Plan the campaign of this id."""
-
-    campaign_id: str
-
-
-class Planned(Model):
-    """Who planned, what it took, and the campaign's cost so far in µ$."""
-
-    tally: Tally
-    cost_micros: int
 
 
 class Drafted(Model):
@@ -101,11 +85,17 @@ class ProviderActivities:
     @activity.defn(name="provider.plan")
     @translated
     async def plan(self, request: PlanCampaign) -> Planned:
-        """A campaign is planned once: a repeated attempt finds the stored plan."""
+        """A campaign is planned once: a repeated attempt finds the stored plan, also that of a person.
+
+        A failure carries an ``Unplanned``.
+        """
         record = await self._record(request.campaign_id)
         ladder = self._ladder(record)
         async with heartbeating(lambda: ladder.tally):
-            await self._plan(record, ladder)
+            try:
+                await plan_of(record, ladder, self._ports)
+            except HuntazeError as error:
+                raise application_error(error, await unplanned(record, ladder, error, self._ports)) from None
         return Planned(tally=ladder.tally, cost_micros=await self._spent(record))
 
     @activity.defn(name="provider.draft_page")
@@ -216,44 +206,12 @@ class ProviderActivities:
             case IntentType.CONTENT_VALIDATION:
                 return await self._validate(record, ladder)
             case IntentType.CONTENT_PLANNING:
-                return {"plan": await self._plan(record, ladder)}
+                return {"plan": await plan_of(record, ladder, self._ports)}
             case _:
                 return await self._one_message(record, ladder)
 
-    async def _plan(self, record: CampaignRecord, ladder: Ladder) -> ContentPlan:
-        """The stored plan, a new one, or, when nobody can make one now, that of an earlier request like this one."""
-        stored = await self._ports.campaigns.plan(record.campaign_id)
-        if stored is not None:
-            return stored
-        languages = record.languages or ("en",)
-
-        def prompt(variant: Variant) -> Prompt:
-            return self._ports.prompts.plan(
-                brief=record.brief, message_type=record.message_type, languages=languages, variant=variant
-            )
-
-        key = plan_key(record.owner, record.brief, record.message_type, languages, prompt(Variant.USUAL).version)
-        question = Question(IntentType.CONTENT_PLANNING, "plan", record.campaign_id, prompt, read_plan)
-        try:
-            answer = await ladder.ask(question)
-            plan = answer.value.model_copy(update={"author": author(answer)})
-            await self._ports.cache.keep_plan(key, plan)
-        except (ProviderError, CostLimitExceeded) as error:
-            cached = await self._ports.cache.plan(key)
-            if cached is None and isinstance(error, ProviderError) and error.fault is ProviderFault.CONTENT_POLICY:
-                raise ComplianceViolation(
-                    "the provider refuses to plan this brief; write it without what its content policy forbids",
-                    rules=("provider-content-policy",),
-                ) from error
-            if cached is None:
-                raise
-            plan = cached
-            ladder.served_from_cache(question, error)
-        await self._ports.campaigns.save_plan(record.campaign_id, plan)
-        return plan
-
     async def _one_message(self, record: CampaignRecord, ladder: Ladder) -> dict[str, object]:
-        plan = await self._plan(record, ladder)
+        plan = await plan_of(record, ladder, self._ports)
         audience = await self._ports.campaigns.audience_page(record.campaign_id, record.lanes[0].account_id, 0)
         recipient = audience.recipients[0]
         task = WritingTask(brief=record.brief, message_type=record.message_type, plan=plan, recipients=(recipient,))

@@ -91,8 +91,18 @@ class DynamoCampaigns:
             return False, refused["Item"]
         return True, answer["Attributes"]
 
-    async def save_plan(self, campaign_id: str, plan: ContentPlan) -> None:
-        await self._put(to_item(plan, campaignId=campaign_id, item="plan"))
+    async def save_plan(self, campaign_id: str, plan: ContentPlan) -> ContentPlan:
+        try:
+            await self._dynamo.call(
+                self._dynamo.client.put_item,
+                TableName=self._table,
+                Item=to_item(plan, campaignId=campaign_id, item="plan"),
+                ConditionExpression="attribute_not_exists(campaignId)",
+                ReturnValuesOnConditionCheckFailure="ALL_OLD",
+            )
+        except self._dynamo.client.exceptions.ConditionalCheckFailedException as error:
+            return from_item(ContentPlan, cast("dict[str, Any]", error.response)["Item"])
+        return plan
 
     async def plan(self, campaign_id: str) -> ContentPlan | None:
         item = await self._get(campaign_id, "plan")
@@ -167,9 +177,6 @@ class DynamoCampaigns:
 
     async def _get(self, campaign_id: str, item: str) -> dict[str, Any] | None:
         return await self._dynamo.get("campaigns", {"campaignId": value(campaign_id), "item": value(item)})
-
-    async def _put(self, item: Item) -> None:
-        await self._dynamo.call(self._dynamo.client.put_item, TableName=self._table, Item=item)
 
 
 def record_key(campaign_id: str) -> Item:

@@ -23,6 +23,8 @@ MESSAGE_OUTPUT_TOKENS = 250
 """A message has at most 280 characters; no language needs more tokens than this for it, its id and its quotes."""
 JUDGE_OUTPUT_TOKENS = 50
 
+_TOLD_OF_PLAN = {"theme", "tone", "angle", "call_to_action", "talking_points"}
+
 _FILES = Path(__file__).parent / "prompts"
 
 
@@ -36,7 +38,7 @@ class FilePrompts:
 
     def write(self, task: WritingTask, variant: Variant) -> Prompt:
         """For every recipient of the task one message. The short variant leaves out the talking points."""
-        plan = task.plan.model_dump(mode="json", by_alias=False, exclude={"general_texts", "author"})
+        plan = task.plan.model_dump(mode="json", by_alias=False, include=_TOLD_OF_PLAN)
         if variant is Variant.SHORT:
             plan.pop("talking_points")
         request = {

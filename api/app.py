@@ -36,6 +36,7 @@ from api.routes import (
     legacy,
     message,
     ofrep,
+    plan,
     progress,
     provider,
     queue,
@@ -53,6 +54,7 @@ from domain.budget import BudgetChange
 from domain.campaign import WorkflowIntent
 from domain.compliance import prepare
 from domain.model import Model
+from domain.plan import PlanRequest
 from domain.review import AutonomyRequest, BulkReviewRequest, EditRequest, ReviewRequest
 from domain.rollout_request import RolloutRequest
 from domain.webhook import WebhookEvent
@@ -63,6 +65,7 @@ _CONCEPTS = (
     delivery,
     recall,
     review,
+    plan,
     cost,
     budget,
     message,
@@ -87,6 +90,7 @@ _BODIES: tuple[type[Model], ...] = (
     campaign.ControlBody,
     ReviewRequest,
     EditRequest,
+    PlanRequest,
     BulkReviewRequest,
     AutonomyRequest,
     DirectMessageRequest,

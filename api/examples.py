@@ -24,6 +24,15 @@ EDIT: dict[str, Any] = {
     "revision": 0,
 }
 
+PLAN: dict[str, Any] = {
+    "theme": "Spring colours",
+    "tone": "warm and calm",
+    "angle": "a look behind the scenes",
+    "callToAction": "Have a look at the new set.",
+    "talkingPoints": ["three weeks of work", "a colour for every day"],
+    "generalTexts": [{"language": "en", "text": "The new set is up, in all the colours of spring. Have a look!"}],
+}
+
 BULK_REVIEW: dict[str, Any] = {
     "items": [
         {"campaignId": "5d0c9d3b-6a52-5a0e-9a6c-1f3f5c9f1a11", "verdict": "approve"},

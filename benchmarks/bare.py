@@ -20,7 +20,7 @@ from temporalio.testing import ActivityEnvironment
 
 from activities.campaign import StatusChange
 from activities.page import DraftPage
-from activities.provider import PlanCampaign
+from activities.plan import PlanCampaign
 from activities.review import ReviewedPage
 from activities.send_queue import SubmissionActivities, SubmitPage
 from adapters.bootstrap import Ports, open_ports

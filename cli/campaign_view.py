@@ -44,8 +44,12 @@ def show_campaign(view: dict[str, Any]) -> None:
         table.add_row("all", *(str(progress[name]) for name in ("audience", *_COUNTS)), "")
         stdout().print(table)
         print(f"cost so far: {dollars(progress['costMicros'])}")
+        known = campaign["campaignId"]
+        if awaited := progress.get("planAwaited"):
+            until = awaited["expiresAt"][:16].replace("T", " ")
+            print(f"no model planned it ({awaited['reason']}); until {until} you can:")
+            print(f"  huntaze review plan {known} --file plan.json")
         if progress["pendingReviews"]:
-            known = campaign["campaignId"]
             print("drafts wait for a decision; read them: huntaze review list --campaign", known)
             print("then: huntaze review approve (or reject)", known)
             if progress.get("unwritten"):

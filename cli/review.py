@@ -1,5 +1,6 @@
 """``huntaze review``: what waits for a person, and the person's decisions about it, over HTTP."""
 
+import json
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -89,6 +90,27 @@ def edit(
     show(call(lambda client: client.put(path, body), api, token, directory), as_json, _show_message)
 
 
+@app.command()
+def plan(
+    campaign: Campaign,
+    file: Annotated[
+        Path | None, typer.Option(help="a JSON file that holds the plan that you give; without it, the plan is shown")
+    ] = None,
+    api: Api = None,
+    token: Token = None,
+    directory: Directory = DIRECTORY,
+    as_json: AsJson = False,
+) -> None:
+    """What a campaign is to say; write it yourself where no model has."""
+    path = f"{CAMPAIGNS}/{campaign}/plan"
+    if file is None:
+        answer = call(lambda client: client.get(path), api, token, directory)
+    else:
+        body = _json_of(file)
+        answer = call(lambda client: client.put(path, body), api, token, directory)
+    show(answer, as_json, _show_plan)
+
+
 def _deciding(verb: str, summary: str) -> None:
     """``approve`` and ``reject`` differ in one word."""
 
@@ -150,8 +172,19 @@ def _text_of(text: str | None, file: Path | None) -> str:
     if text is not None:
         return text
     assert file is not None  # noqa: S101 - exactly one of the two is given
+    return _content(file).strip()
+
+
+def _json_of(file: Path) -> Any:
     try:
-        return file.read_text(encoding="utf-8").strip()
+        return json.loads(_content(file))
+    except json.JSONDecodeError as error:
+        raise Complaint(f"{file} is not JSON: {error}") from None
+
+
+def _content(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise Complaint(f"{file} can't be read: {error}") from None
 
@@ -200,6 +233,27 @@ def _show_message(message: dict[str, Any]) -> None:
         "decided by": (message["review"] or {}).get("decidedBy", ""),
         "comment": (message["review"] or {}).get("comment", ""),
         **{f"text {number}": each["text"] for number, each in enumerate(message["earlier"])},
+    }
+    table = table_of("what", "value")
+    for what, value in facts.items():
+        if value:
+            table.add_row(what, Text(value))
+    stdout().print(table)
+
+
+def _show_plan(plan: dict[str, Any]) -> None:
+    from cli.table import Text, table_of
+
+    author = plan["author"] or {}
+    by_model = " ".join(filter(None, (author.get("provider"), author.get("model"), author.get("promptVersion"))))
+    facts = {
+        "theme": plan["theme"],
+        "tone": plan["tone"],
+        "angle": plan["angle"],
+        "call to action": plan["callToAction"],
+        **{f"point {number}": each for number, each in enumerate(plan["talkingPoints"], 1)},
+        **{f"for anybody, {each['language']}": each["text"] for each in plan["generalTexts"]},
+        "written by": plan["writtenBy"] or by_model,
     }
     table = table_of("what", "value")
     for what, value in facts.items():

@@ -27,6 +27,7 @@ class AlertKind(StrEnum):
     BUDGET_EXHAUSTED = "budget_exhausted"
     UNKNOWN_PRICE = "unknown_price"
     PROVIDER_AUTH = "provider_auth"
+    PLAN_AWAITED = "plan_awaited"
     CLOSING_IDENTITY_VIOLATED = "closing_identity_violated"
     ROLLOUT_ROLLED_BACK = "rollout_rolled_back"
     ROLLOUT_PAUSED = "rollout_paused"

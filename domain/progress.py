@@ -13,6 +13,7 @@ from domain.delivery import TERMINAL, MessageOrigin, MessageStatus
 from domain.errors import ErrorType
 from domain.lane import LaneState
 from domain.model import AccountId, Model
+from domain.plan import PlanAwaited
 from domain.provider import ContentPlan, FallbackStep, Provider, ProviderUsed, provider_used
 from domain.rate_limit import RateLimitStatus
 from domain.review import Decision, WaitingPage
@@ -68,6 +69,7 @@ class CampaignState(Model):
     reason: str = ""
     stopped: str = ""
     planned: bool = False
+    plan_awaited: PlanAwaited | None = None
     standing_decision: Decision | None = None
     lanes: dict[str, LaneState] = Field(default_factory=dict)
     tally: Tally = Tally()
@@ -125,6 +127,9 @@ class CampaignProgress(Model):
     accounts: tuple[AccountProgress, ...]
     pending_reviews: tuple[WaitingPage, ...]
     review_expires_at: datetime | None = None
+    plan_awaited: PlanAwaited | None = Field(
+        default=None, description="no model planned the campaign: a person can, until then, with PUT …/plan"
+    )
     cost_micros: int
     provider: ProviderUsed | None = None
     fallback_history: tuple[FallbackStep, ...] = ()
@@ -253,6 +258,7 @@ def progress(campaign: CampaignInput, state: CampaignState) -> CampaignProgress:
         accounts=accounts,
         pending_reviews=tuple(page for lane in state.lanes.values() for page in _waiting_pages(lane)),
         review_expires_at=next_review_expiry(state.lanes.values()),
+        plan_awaited=state.plan_awaited,
         cost_micros=state.cost_micros,
         provider=provider_used(state.tally.providers),
         fallback_history=state.tally.fallbacks,

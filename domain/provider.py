@@ -1,7 +1,7 @@
 """AI providers: which one is asked first, what it is asked, what it answers, and when to ask the other."""
 
 from collections.abc import Sequence
-from datetime import date
+from datetime import date, datetime
 from decimal import Decimal
 from enum import StrEnum
 
@@ -83,7 +83,12 @@ class ContentPlan(Model):
     general_texts: tuple[GeneralText, ...] = Field(
         default=(), description="what fans get when nobody can write to them in person"
     )
-    author: Author | None = Field(default=None, description="who wrote it; null in plans from before this was kept")
+    author: Author | None = Field(
+        default=None,
+        description="the model that wrote it; null for a person, and in plans from before this was kept",
+    )
+    written_by: str = Field(default="", description="the person who wrote it; empty: a model did")
+    written_at: datetime | None = Field(default=None, description="when a person wrote it")
 
     def general_text(self, language: str) -> str:
         """In this language, else in English, else in any; empty when there is none."""

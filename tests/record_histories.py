@@ -35,7 +35,8 @@ from workflows.policies import ORCHESTRATION
 from workflows.provider import GenerationWorkflow
 from workflows.rollout import RolloutRun, RolloutWorkflow
 
-HISTORIES = Path(__file__).parent / "histories"
+CHECKOUT = Path(__file__).parent.parent
+HISTORIES = CHECKOUT / "tests" / "histories"
 PAGE_SIZE = 6
 
 
@@ -124,6 +125,17 @@ async def withdrawn_campaign(launcher: Launcher) -> dict[str, str]:
     return {"campaign-withdrawn": handle.id}
 
 
+async def unplanned_campaign(launcher: Launcher) -> dict[str, str]:
+    """A brief that the provider refuses to plan, until a person says that it is possible now."""
+    await launcher.ai.fault("content_filter", dialect="azure", count=2)
+    with launcher.env.auto_time_skipping_disabled():
+        _, handle = await launcher.campaign(3, brief="Nobody has planned this.")
+        await progress_until(handle, lambda seen: seen.plan_awaited is not None)
+    await handle.signal(CampaignWorkflow.plan_changed, "planner")
+    await handle.result()
+    return {"campaign-unplanned": handle.id}
+
+
 async def recalled_campaign(launcher: Launcher) -> dict[str, str]:
     """A campaign that is taken back while it runs."""
     with launcher.env.auto_time_skipping_disabled():
@@ -203,6 +215,7 @@ SCENARIOS: tuple[Callable[[Launcher], Awaitable[dict[str, str]]], ...] = (
     cancelled_campaign,
     late_campaign,
     withdrawn_campaign,
+    unplanned_campaign,
     recalled_campaign,
     long_campaign,
     generation,
@@ -227,7 +240,9 @@ async def record(names: frozenset[str]) -> None:
                     for name, workflow_id in (await scenario(launcher)).items():
                         if not names or name in names:
                             history = await launcher.env.client.get_workflow_handle(workflow_id).fetch_history()
-                            (HISTORIES / f"{name}.json").write_text(history.to_json() + "\n")
+                            # A stack trace names where the recording machine has its checkout.
+                            told = history.to_json().replace(f"{CHECKOUT}/", "")
+                            (HISTORIES / f"{name}.json").write_text(told + "\n")
                             print(f"{name}: {len(history.events)} events")  # noqa: T201
 
 

@@ -10,7 +10,7 @@ from temporalio.exceptions import ActivityError, ApplicationError
 
 with workflow.unsafe.imports_passed_through():
     from activities.campaign import CampaignActivities, Imbalance, StatusChange
-    from activities.provider import PlanCampaign, ProviderActivities, ReconcileCosts
+    from activities.provider import ProviderActivities, ReconcileCosts
     from domain import lane_event
     from domain.campaign import CampaignStatus, ControlRequest
     from domain.errors import ErrorType
@@ -29,11 +29,11 @@ with workflow.unsafe.imports_passed_through():
     from domain.send_queue import Receipts
     from workflows import policies
     from workflows.campaign_lane import LaneLoop
-    from workflows.campaign_run import RunningCampaign, reason_of
+    from workflows.campaign_plan import EXPIRED, Planning
+    from workflows.campaign_run import RunningCampaign
     from workflows.cost import reconcile_later
 
 COST_LIMIT = str(ErrorType.COST_LIMIT_EXCEEDED)
-EXPIRED = "expired"
 STATUS = SearchAttributeKey.for_keyword("HuntazeStatus")
 OVERRULES = "signals-overrule-wishes"
 """Patch: a signal that does not come from the API answers what was wished for there, even if it changes no status."""
@@ -50,6 +50,7 @@ class CampaignWorkflow:
     def __init__(self, run: CampaignRun) -> None:
         self._input = run.input
         self._campaign = RunningCampaign(run)
+        self._planning = Planning(self._campaign)
         self._lanes_done = False
 
     @workflow.run
@@ -70,7 +71,7 @@ class CampaignWorkflow:
         steering = asyncio.create_task(self._steer())
         clock = asyncio.create_task(self._expire_reviews())
         await workflow.wait_condition(lambda: self._state.status is not CampaignStatus.PLANNING)
-        await self._plan()
+        await self._planning.run()
         await asyncio.gather(*(LaneLoop(self._campaign, account_id).run() for account_id in list(self._state.lanes)))
         self._lanes_done = True
         await steering
@@ -115,6 +116,11 @@ class CampaignWorkflow:
                 self._campaign.set_lane(lane_event.after_change(lane))
         elif page.account_id in self._state.lanes:
             self._campaign.set_lane(lane_event.after_change(self._state.lanes[page.account_id], page.page))
+
+    @workflow.signal
+    def plan_changed(self, changed_by: str = "temporal-signal") -> None:  # noqa: ARG002 - for the history
+        """Somebody has written the plan that no model gave, or has made one possible by a larger budget."""
+        self._planning.changed()
 
     @workflow.signal
     def receipts(self, receipts: Receipts) -> None:
@@ -189,35 +195,6 @@ class CampaignWorkflow:
         busy = [account_id for account_id, lane in self._state.lanes.items() if lane.drafted]
         await asyncio.gather(*(self._campaign.tell_queue(account_id) for account_id in busy))
 
-    async def _plan(self) -> None:
-        if self._state.planned or self._state.status is CampaignStatus.CANCELLING:
-            return
-        policy, expires_at = (
-            policies.generating(self._input.owner, self._input.priority),
-            self._input.delivery.expires_at,
-        )
-        if expires_at is not None:
-            policy = {**policy, "schedule_to_close_timeout": max(expires_at - workflow.now(), timedelta(seconds=1))}
-        try:
-            planned = await self._campaign.unless_cancelled(
-                workflow.start_activity_method(
-                    ProviderActivities.plan,
-                    PlanCampaign(campaign_id=self._input.campaign_id),
-                    cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
-                    **policy,
-                )
-            )
-        except ActivityError as error:
-            expired = expires_at is not None and expires_at <= workflow.now() + timedelta(seconds=1)
-            self._update(stopped=EXPIRED if expired else reason_of(error))
-            return
-        if planned is not None:
-            self._update(
-                planned=True,
-                tally=self._state.tally + planned.tally,
-                cost_micros=max(self._state.cost_micros, planned.cost_micros),
-            )
-
     # The end.
 
     async def _finish(self) -> WorkflowResult:
@@ -265,7 +242,7 @@ class CampaignWorkflow:
     async def _find_lost_costs(self) -> None:
         """Answers that were paid for and never arrived are looked for at the providers, while that may help."""
         cancelled = self._state.status is CampaignStatus.CANCELLING
-        if not (self._state.tally.unresolved or cancelled or self._state.stopped):
+        if self._state.planned and not (self._state.tally.unresolved or cancelled or self._state.stopped):
             return
         request = ReconcileCosts(campaign_id=self._input.campaign_id)
         try:

@@ -269,8 +269,14 @@ class TestPlanAndResult:
     async def test_a_plan_comes_back_whole(self, campaigns: DynamoCampaigns) -> None:
         record = await campaigns.create(a_record(a_campaign()), ())
         plan = ContentPlan(theme="a", tone="b", angle="c", call_to_action="", talking_points=("d", "e"))
-        await campaigns.save_plan(record.campaign_id, plan)
+        assert await campaigns.save_plan(record.campaign_id, plan) == plan
         assert await campaigns.plan(record.campaign_id) == plan
+
+    async def test_of_two_plans_at_the_same_time_the_first_holds_for_both(self, campaigns: DynamoCampaigns) -> None:
+        record = await campaigns.create(a_record(a_campaign()), ())
+        plans = [ContentPlan(theme=theme, tone="b", angle="c", call_to_action="d") for theme in ("one", "two")]
+        told = await asyncio.gather(*(campaigns.save_plan(record.campaign_id, plan) for plan in plans))
+        assert told[0] == told[1] == await campaigns.plan(record.campaign_id)
 
     async def test_a_result_is_saved_together_with_its_status(self, campaigns: DynamoCampaigns) -> None:
         record = await campaigns.create(a_record(a_campaign()), ())

@@ -29,7 +29,7 @@ class TestHelp:
         ("group", "names"),
         [
             ("campaign", "start status pause resume cancel approve reject watch messages recall"),
-            ("review", "list show approve edit reject"),
+            ("review", "list show approve edit reject plan"),
             ("message", "send status cancel"),
             ("queue", "show pause resume drain dead-letters retry discard"),
             ("limits", "show set history"),

@@ -29,6 +29,8 @@ class TestRefusals:
             ("approve", "c", "--message", "m", "--all-to-come"),
             ("approve", "c", "--message", "m@"),
             ("show", "c", "m@one"),
+            ("plan", "c", "--file", "no-such-file"),
+            ("plan", "c", "--file", __file__),
         ],
     )
     def test_what_can_not_be_meant_is_said_before_anything_is_asked(self, words: tuple[str, ...]) -> None:
