@@ -4,11 +4,18 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, NamedTuple, TypeVar, cast
 
-from redis.asyncio import Redis
+from redis.asyncio import Redis, RedisCluster
+
+from adapters.redis_direct import DirectRedis
 
 R = TypeVar("R")
 Execute = Callable[..., Awaitable[Any]]
 """A command and its arguments; what Redis answers."""
+
+
+def executing(redis: Redis | RedisCluster) -> Execute:
+    """The shortest way to Redis that a client offers."""
+    return redis.direct if isinstance(redis, DirectRedis) else cast("Execute", redis.execute_command)
 
 
 class Asked(NamedTuple):
@@ -30,6 +37,7 @@ class AutoPipeline:
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
+        self._execute = executing(redis)
         self._in_flight = 0
         self._asked: list[Asked] = []
         self._sending: set[asyncio.Task[None]] = set()
@@ -37,7 +45,7 @@ class AutoPipeline:
     async def execute(self, *command: str | int | bytes) -> Any:
         """As ``Redis.execute_command``, with the same errors."""
         if not self._in_flight:
-            return await self._counted(cast("Execute", self._redis.execute_command)(*command))
+            return await self._counted(self._execute(*command))
         loop = asyncio.get_running_loop()
         if not self._asked:
             loop.call_soon(self._send)

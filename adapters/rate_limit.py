@@ -5,8 +5,7 @@ The scripts in ``lua/`` say how, docs/decisions/0002-limiter-lease.md why no win
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from itertools import count
 from secrets import token_urlsafe
 from time import time_ns
@@ -88,14 +87,14 @@ class RedisLimiter:
     async def check(self, account_id: str, windows: Sequence[Window]) -> Reservation:
         """What ``reserve`` would answer, without taking anything."""
         verdicts = []
-        with _reachable():
+        with _REACHABLE:
             for call in calls(account_id, windows, one_slot=self._one_slot):
                 verdicts.append((call, await self._ask(self._reserve, account_id, call, next(self._ids), "")))
         return reservation(account_id, verdicts, None)
 
     async def reserve(self, account_id: str, windows: Sequence[Window], *, lease_ms: int) -> Reservation:
         """A lease over all windows at once, or a denial that charges nothing."""
-        with _reachable():
+        with _REACHABLE:
             if account_id in self._abandoned:
                 await self._give_back_abandoned(account_id)
             lease_id = next(self._ids)
@@ -119,7 +118,7 @@ class RedisLimiter:
         """A slot for each fan by itself, a hundred at a time; without caps they need none."""
         denied: dict[str, int | None] = {}
         taken: dict[str, tuple[Lease, Slot]] = {}
-        with _reachable():
+        with _REACHABLE:
             if account_id in self._abandoned:
                 await self._give_back_abandoned(account_id)
             try:
@@ -146,7 +145,7 @@ class RedisLimiter:
 
     async def release_fans(self, leases: Sequence[Lease]) -> None:
         """Nothing was sent: the slots are free again, and the store forgets them."""
-        with _reachable():
+        with _REACHABLE:
             for lease in leases:
                 await self._give_back(lease)
         await self._slots.forget([_kept(lease) for lease in leases])
@@ -157,20 +156,20 @@ class RedisLimiter:
         for lease in leases:
             for part in reachable_parts(lease, one_slot=self._one_slot):
                 places["" if self._one_slot else scope(part.account_id, part.subjects[0])].append(part)
-        with _reachable():
+        with _REACHABLE:
             lost = await asyncio.gather(*map(self._lost, places.values()))
         return frozenset(lease.lease_id for lease in leases).difference(*lost)
 
     async def confirm(self, lease: Lease, *, arrives_within_ms: int = 0) -> None:
         """The call completed: the slot counts from now, or from when its message has arrived at the latest."""
-        with _reachable():
+        with _REACHABLE:
             for part in reachable_parts(lease, one_slot=self._one_slot):
                 logs = [log_key(lease.account_id, subject) for subject in part.subjects]
                 await self._confirm(logs, [self._now(), lease.lease_id, arrives_within_ms * 1000])
 
     async def release(self, lease: Lease) -> None:
         """Nothing was sent: the slot is free again."""
-        with _reachable():
+        with _REACHABLE:
             await self._give_back(lease)
 
     async def hold(self, account_id: str, duration_ms: int, reason: str) -> None:
@@ -182,19 +181,19 @@ class RedisLimiter:
         duration_us = max(1, duration_ms) * 1000
         key = [hold_key(account_id)]
         try:
-            with _reachable():
+            with _REACHABLE:
                 until_us, held_for = await self._hold(key, [self._now(), "", duration_us, reason])
         except DependencyUnavailable:
             await self._slots.keep([_held(account_id, time_ns() // 1000 + duration_us, reason)])
             raise
         await self._slots.keep([_held(account_id, until_us, held_for)])
-        with _reachable():
+        with _REACHABLE:
             await self._hold(key, [self._now(), until_us, 0, held_for])
 
     async def usage(self, account_id: str, windows: Sequence[Window]) -> AccountUsage:
         """How full the windows are, and every grant that counts in them, but for the system layer's."""
         told = []
-        with _reachable():
+        with _REACHABLE:
             for call in calls(account_id, windows, one_slot=self._one_slot):
                 own = (number for number, each in enumerate(call.subjects, 1) if each.name != SYSTEM_SUBJECT)
                 listed = ",".join(map(str, own))
@@ -255,12 +254,17 @@ class RedisLimiter:
         return "" if self._clock_us is None else self._clock_us()
 
 
-@contextmanager
-def _reachable() -> Iterator[None]:
-    try:
-        yield
-    except (RedisError, RedisClusterException) as error:
-        raise DependencyUnavailable("the limiter can't be reached, so nothing may be sent") from error
+class _Reachable:
+    """Inside of it Redis has to answer; a generator would cost as much as half of working out a call."""
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        if isinstance(error, RedisError | RedisClusterException):
+            raise DependencyUnavailable("the limiter can't be reached, so nothing may be sent") from error
+
+
+_REACHABLE = _Reachable()
 
 
 def _taken(lease_id: str, account_id: str, windows: Sequence[Window]) -> Lease:

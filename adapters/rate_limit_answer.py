@@ -25,7 +25,9 @@ def reservation(account_id: str, verdicts: Sequence[Verdict], lease_id: str | No
     for call, answer in verdicts:
         for window, free in zip(call.windows, answer[4:], strict=True):
             left = max(0, free - admitted)
-            remaining[window.layer] = min(left, remaining.get(window.layer, left))
+            known = remaining.get(window.layer)
+            if known is None or left < known:
+                remaining[window.layer] = left
     now_us = verdicts[0][1][1]
     if not admitted:
         return _denial(verdicts, remaining, now_us)

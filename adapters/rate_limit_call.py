@@ -15,6 +15,8 @@ from domain.rate_limit import SYSTEM_SUBJECT, Caps, Lease, Slot, Window, fan_win
 
 _US = 1_000_000
 _RECIPIENT = "recipient"
+_INDEX = "index"
+_SHARED = f"rate:{{{SYSTEM_SUBJECT}}}:"
 
 FANS_AT_ONCE = 100
 """One script over so many takes Redis less than a few milliseconds, during which it answers nobody else."""
@@ -63,15 +65,16 @@ def _call(account_id: str, windows: Sequence[Window], *, with_hold: bool) -> Cal
     numbers: dict[str, int] = {}
     spans: list[int] = []
     bounds: list[int] = []
-    for window in windows:
-        span = round(window.seconds * _US) or 1
-        number = numbers.setdefault(window.subject, len(spans) + 1)
-        if number > len(spans):
+    for _, name, limit, seconds in windows:
+        span = round(seconds * _US) or 1
+        number = numbers.get(name)
+        if number is None:
+            number = numbers[name] = len(numbers) + 1
             spans.append(span)
         elif span > spans[number - 1]:
             spans[number - 1] = span
-        bounds += (number, window.limit, span)
-    subjects = list(map(Subject, numbers, spans))
+        bounds += (number, limit, span)
+    subjects = list(map(Subject._make, zip(numbers, spans, strict=True)))
     keys, described = _described(account_id, subjects)
     if with_hold:
         keys.append(hold_key(account_id))
@@ -81,13 +84,17 @@ def _call(account_id: str, windows: Sequence[Window], *, with_hold: bool) -> Cal
 
 def _described(account_id: str, subjects: Sequence[Subject]) -> tuple[list[str], list[int]]:
     """The keys of logs and indexes, and for each subject the number of its index in them and its span."""
-    keys = [log_key(account_id, name) for name, _ in subjects]
+    own = f"rate:{{{account_id}}}:"
+    places = [_SHARED if name == SYSTEM_SUBJECT else own for name, _ in subjects]
+    keys = [place + name for place, (name, _) in zip(places, subjects, strict=True)]
+    indexes: dict[str, int] = {}
     described: list[int] = []
-    for name, span in subjects:
-        index = index_key(account_id, name)
-        if index not in keys:
-            keys.append(index)
-        described += (keys.index(index) + 1, span)
+    for place, (_, span) in zip(places, subjects, strict=True):
+        number = indexes.get(place)
+        if number is None:
+            keys.append(place + _INDEX)
+            number = indexes[place] = len(keys)
+        described += (number, span)
     return keys, described
 
 
@@ -156,12 +163,16 @@ def scope(account_id: str, subject: str) -> str:
 
 def log_key(account_id: str, subject: str) -> str:
     """The sorted set of a subject's grants."""
-    return f"rate:{{{scope(account_id, subject)}}}:{subject}"
+    return _place(account_id, subject) + subject
 
 
 def index_key(account_id: str, subject: str) -> str:
     """The index that vouches for a subject's log."""
-    return f"rate:{{{scope(account_id, subject)}}}:index"
+    return _place(account_id, subject) + _INDEX
+
+
+def _place(account_id: str, subject: str) -> str:
+    return f"rate:{{{scope(account_id, subject)}}}:"
 
 
 def hold_key(account_id: str) -> str:

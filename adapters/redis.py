@@ -15,7 +15,8 @@ from redis.connection import HiredisRespSerializer
 from redis.exceptions import NoScriptError
 from redis.typing import EncodableT
 
-from adapters.auto_pipeline import AutoPipeline, Execute
+from adapters.auto_pipeline import AutoPipeline, executing
+from adapters.redis_direct import DirectRedis
 from adapters.settings import Settings
 
 _LUA = Path(__file__).parent / "lua"
@@ -53,7 +54,7 @@ async def open_redis(settings: Settings) -> AsyncIterator[RedisClient]:
 
     A ``RedisCluster`` where ``settings.redis_cluster`` says that the address is a node of one.
     """
-    opened = RedisCluster if settings.redis_cluster else Redis
+    opened = RedisCluster if settings.redis_cluster else DirectRedis
     client: RedisClient = opened.from_url(
         settings.redis_url.get_secret_value(),
         socket_timeout=2,
@@ -90,7 +91,7 @@ class Script:
         pipeline: AutoPipeline | None = None,
     ) -> None:
         self._redis = redis
-        self._execute = cast("Execute", redis.execute_command if pipeline is None else pipeline.execute)
+        self._execute = executing(redis) if pipeline is None else pipeline.execute
         self._names_process = names_process and isinstance(redis, Redis)
         self._body = "\n".join((_LUA / f"{name}.lua").read_text() for name in names)
         self._text, self._digest = self._written("")

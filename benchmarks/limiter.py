@@ -2,7 +2,7 @@
 
 Every reservation looks at eight windows (account 3, message type, recipient 2, system 2) and takes a slot in all of
 them. In the same run, in turns, so that a busy machine slows all alike, the same client runs
-- the ceiling: the shortest script there is, by EVALSHA;
+- the ceiling: the shortest script there is, by the client's EVALSHA;
 and two other libraries take the same eight limits one after another, as callers of theirs would,
 - ``limits``: moving window, asyncio storage on redis-py (exact, but every limit is charged by itself);
 - ``throttled-py``: sliding window, asyncio store on redis-py (an approximation by two counters).
@@ -91,7 +91,7 @@ async def speed(report: Report, redis: Redis, limiter: RedisLimiter, url: str, c
         "limits": limits_library(url),
         "throttled": throttled(url),
     }
-    rounds, calls = (3, 600) if chosen.quick else (9, 2_000)
+    rounds, calls = (3, 600) if chosen.quick else (15, 1_200)
     for in_flight in (1, 32):
         rates: dict[str, list[float]] = {name: [] for name in contestants}
         latencies: dict[str, list[list[float]]] = {name: [] for name in contestants}

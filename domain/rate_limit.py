@@ -6,10 +6,11 @@ gives it back because nothing was sent. A slot can only count too late, never to
 the platform ever holds more than its limit, however slow the network.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Self
+from typing import NamedTuple, Self
 
 from pydantic import Field, field_validator, model_validator
 
@@ -157,13 +158,16 @@ class AccountLimits(Model):
     reason: str = ""
 
 
-class Window(Model):
-    """One sliding window as the limiter decides it: ``subject`` names the log of grants that it looks at."""
+class Window(NamedTuple):
+    """One sliding window as the limiter decides it: ``subject`` names the log of grants that it looks at.
+
+    A tuple, because each message has about eight, which live no longer than its decision.
+    """
 
     layer: Layer
     subject: str
-    limit: int = Field(ge=0)
-    seconds: float = Field(gt=0)
+    limit: int
+    seconds: float
 
 
 SYSTEM_SUBJECT = "system"
@@ -280,18 +284,18 @@ class FanGrants(Model):
     denied: dict[RecipientId, int | None]
 
 
-class Reservation(Model):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reservation:
     """The limiter's answer: a lease, or a denial that says what binds and when to come back.
 
-    ``retry_after_ms`` is relative to the limiter's own clock, so that the clocks of workers do not matter, and the
-    first moment at which the same call can succeed; ``None`` on a denial: not before a limit is changed.
+    ``remaining``: by layer, what its fullest window still admits after this. ``retry_after_ms`` is relative to the
+    limiter's own clock, so that the clocks of workers do not matter, and the first moment at which the same call can
+    succeed; ``None`` on a denial: not before a limit is changed.
     """
 
     lease: Lease | None = None
     would_grant: bool
-    remaining: dict[Layer, int] = Field(
-        default_factory=dict, description="by layer, what its fullest window still admits after this"
-    )
+    remaining: Mapping[Layer, int] = field(default_factory=dict)
     retry_after_ms: int | None = None
     binding_layer: Layer | None = None
     window_seconds: float | None = None

@@ -34,6 +34,10 @@ local function ttl_ms(moment)
   return math.ceil((moment - now) / 1000) + EXPIRY_GRACE_MS
 end
 
+local function written(moment)
+  return string.format('%.0f', moment)
+end
+
 -- What a call looks at, from numbers packed as doubles: number of the hold in KEYS or 0, number of subjects; for each
 -- subject the number of its index in KEYS and the span for which it has to be complete; for each window the number of
 -- its subject, limit, span. The log of subject i is KEYS[i].
@@ -52,17 +56,14 @@ local function read_plan(packed)
       name = name,
       mark = string.find(name, '^recipient:') and 'span:recipient' or 'span:' .. name,
       span = plan[2 * number + 2],
-      -- What doubts() finds out: the number of grants, for how long they are kept, until when the log exists.
-      size = 0,
-      keep = 0,
-      exists_until = 0,
     }
   end
   return plan, 3 + 2 * plan[2], subjects
 end
 
 -- Why the logs of subjects may lack grants: for each 'unknown' (its kind was not rebuilt), 'evicted', or false: it lacks
--- none. Notes what the index says, and how many grants the log has. An index is asked once about neighbours.
+-- none. Notes of a subject how many grants it has (size), for how long they are kept (keep) and until when the log
+-- exists. An index is asked once about neighbours.
 local function doubts(subjects, run)
   local why, first = {}, 1
   while first <= #subjects do
@@ -82,10 +83,8 @@ local function doubts(subjects, run)
         why[number] = 'unknown'
       else
         subject.keep = -span
-        if exists_until then
-          subject.exists_until = tonumber(exists_until)
-          why[number] = subject.size == 0 and subject.exists_until > now and 'evicted'
-        end
+        subject.exists_until = tonumber(exists_until or 0)
+        why[number] = subject.size == 0 and subject.exists_until > now and 'evicted'
       end
     end
     first = last
@@ -144,9 +143,9 @@ local function fill(subject, limit, span)
   return used, score(subject.log, -limit) + span
 end
 
--- Enters a grant in the log of a subject.
-local function enter(subject, id, expires)
-  redis.call('ZADD', subject.log, expires, id)
+-- Enters a grant in the log of a subject. A moment that is written several times is written out once: said.
+local function enter(subject, id, expires, said)
+  redis.call('ZADD', subject.log, said, id)
   -- One grant in sixteen tidies up, which bounds what is kept as well as if each did.
   if string.byte(id, -1) % 16 == 0 then
     redis.call('ZREMRANGEBYSCORE', subject.log, '-inf', now - subject.keep)
@@ -173,6 +172,6 @@ local function hold_until(key, moment, reason)
   if moment <= held_until then
     return held_until, held_for
   end
-  redis.call('SET', key, string.format('%.0f %s', moment, reason), 'PX', ttl_ms(moment))
+  redis.call('SET', key, written(moment) .. ' ' .. reason, 'PX', ttl_ms(moment))
   return moment, reason
 end

@@ -45,7 +45,8 @@ end
 
 local expires = now + lease
 answer[3] = expires
+local said = written(expires)
 for number = 1, #subjects do
-  enter(subjects[number], id, expires)
+  enter(subjects[number], id, expires, said)
 end
 return answer
