@@ -97,6 +97,7 @@ def activities(ports: Ports, client: Client, settings: Settings) -> dict[str, Se
     rollout = RolloutActivities(ports.flag_store, ports.observations, ports.audit, ports.alerts, ports.campaigns)
     return {
         ORCHESTRATION: (
+            campaign.has_plan,
             campaign.set_status,
             campaign.close_lane,
             campaign.finish,

@@ -8,6 +8,7 @@ from pydantic import Field
 from temporalio import activity
 
 from activities.failure import heartbeating, translated
+from activities.plan import PlanCampaign
 from domain.alert import Alert, AlertKind, Severity
 from domain.campaign import CampaignRecord, CampaignStatus
 from domain.delivery import Message, MessageStatus, message_id
@@ -90,6 +91,12 @@ class CampaignActivities:
         self._alerts = alerts
         self._observations = observations
         self._policy = policy
+
+    @activity.defn(name="campaign.has_plan")
+    @translated
+    async def has_plan(self, request: PlanCampaign) -> bool:
+        """Whether somebody has planned it."""
+        return await self._campaigns.plan(request.campaign_id) is not None
 
     @activity.defn(name="campaign.set_status")
     @translated

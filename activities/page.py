@@ -197,8 +197,8 @@ class Page:
     def _without_model(
         self, question: Texts, left: Sequence[RecipientProfile], error: ProviderError
     ) -> tuple[Sequence[Text], Sequence[Message]]:
-        """Outages end with a general text; what is about the content goes to a person."""
-        if error.fault in NOBODY_CAN:
+        """Outages end with a general text; what is about the content goes to a person, or has been written by one."""
+        if error.fault in NOBODY_CAN or self._plan.written_by:
             return self._general(question, left, error, str(error.fault))
         self._ladder.step_below(question, REVIEW, error)
         return [], [without_text(self._place, who, str(error.fault)) for who in left]

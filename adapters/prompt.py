@@ -43,7 +43,8 @@ class FilePrompts:
             plan.pop("talking_points")
         request = {
             "message_type": str(task.message_type),
-            "brief": task.brief,
+            # A person plans where the brief could not be followed.
+            "brief": "" if task.plan.written_by else task.brief,
             "plan": plan,
             "recipients": [
                 recipient.model_dump(mode="json", by_alias=False, exclude_none=True) for recipient in task.recipients

@@ -13,6 +13,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.connection import HiredisRespSerializer
 from redis.exceptions import NoScriptError
+from redis.maint_notifications import MaintNotificationsConfig
 from redis.typing import EncodableT
 
 from adapters.auto_pipeline import AutoPipeline, executing
@@ -22,7 +23,7 @@ from adapters.settings import Settings
 _LUA = Path(__file__).parent / "lua"
 
 MAX_CONNECTIONS = 2_000
-"""Connections of one process; they are opened when they are needed."""
+"""Connections of one process, of scripts and of everything else; they are opened when they are needed."""
 
 RedisClient = Redis | RedisCluster
 
@@ -63,6 +64,8 @@ async def open_redis(settings: Settings) -> AsyncIterator[RedisClient]:
         decode_responses=True,
         # One for each call in flight: a caller that gets none could decide nothing.
         max_connections=MAX_CONNECTIONS,
+        # What a server tells of its moving would reach the connections of the pool only.
+        maint_notifications_config=MaintNotificationsConfig(enabled=False),
     )
     if isinstance(client, Redis):
         pool = client.connection_pool

@@ -13,7 +13,7 @@ from hiredis import pack_command
 from redis.asyncio import Redis
 from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import ConnectionError as NoConnection
-from redis.exceptions import ResponseError
+from redis.exceptions import MaxConnectionsError, ResponseError
 from redis.exceptions import TimeoutError as TooLate
 
 _packed = cast("Callable[[tuple[str | int | bytes, ...]], bytes]", pack_command)
@@ -25,26 +25,37 @@ class DirectRedis(Redis):
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self._ready: list[AbstractConnection] = []
+        self._busy = 0
 
     async def direct(self, *command: str | int | bytes) -> Any:
         """As ``execute_command``, with the same errors, for commands whose answers need no translation.
 
-        It may be carried out twice: if its answer does not arrive, it is sent once more.
+        It may be carried out twice: if its answer does not arrive, it is sent once more, over a new connection.
         """
+        pool = self.connection_pool
+        if self._busy >= pool.max_connections:
+            raise MaxConnectionsError("Too many connections")
+        self._busy += 1
         connection = self._ready.pop() if self._ready else self._made()
         try:
             try:
                 return await self._answer(connection, command)
             except (NoConnection, TooLate):
+                # Where the server has moved to, the old one's address is of no use.
+                connection = self._made()
                 return await self._answer(connection, command)
         finally:
-            self._ready.append(connection)
+            self._busy -= 1
+            if connection.is_connected:
+                self._ready.append(connection)
 
     async def aclose(self, close_connection_pool: bool | None = None) -> None:
         """Close these connections, then the client."""
-        while self._ready:
-            await self._ready.pop().disconnect()
-        await super().aclose(close_connection_pool)
+        ready, self._ready = self._ready, []
+        try:
+            await asyncio.gather(*(connection.disconnect() for connection in ready), return_exceptions=True)
+        finally:
+            await super().aclose(close_connection_pool)
 
     def _made(self) -> AbstractConnection:
         connection: AbstractConnection = self.connection_pool.make_connection()  # type: ignore[no-untyped-call]
@@ -63,7 +74,7 @@ class DirectRedis(Redis):
             await connection.disconnect(nowait=True)
             raise TooLate("Redis has not answered in time") from None
         except BaseException:
-            # What it would still be told belongs to nobody; it connects again when it is used.
+            # What it would still be told belongs to nobody.
             await connection.disconnect(nowait=True)
             raise
 

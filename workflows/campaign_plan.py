@@ -1,15 +1,18 @@
 """A campaign's plan: a model's, or else a person's, as long as one is of any use."""
 
+from contextlib import suppress
 from datetime import datetime, timedelta
 
 from temporalio import workflow
 from temporalio.exceptions import ActivityError, ApplicationError, RetryState
 
 with workflow.unsafe.imports_passed_through():
+    from activities.campaign import CampaignActivities
     from activities.plan import PlanCampaign, Planned, Unplanned
     from activities.provider import ProviderActivities
     from domain.campaign import CampaignStatus
     from domain.plan import PlanAwaited
+    from domain.progress import Tally
     from workflows import policies
     from workflows.campaign_run import RunningCampaign, reason_of
 
@@ -29,6 +32,7 @@ class Planning:
         self._campaign = campaign
         self._input = campaign.input
         self._changed = False
+        self._review_ends: datetime | None = None
 
     def changed(self) -> None:
         """Somebody has written a plan, or has made one possible."""
@@ -36,26 +40,29 @@ class Planning:
 
     async def run(self) -> None:
         """Ask the models, and again whenever a person has done something about their failure."""
-        waits_until = workflow.now() + timedelta(hours=self._input.review_expires_after_hours)
-        while not (self._campaign.state.planned or self._campaign.state.stopped or self._is_cancelled):
+        while not self._is_over():
             self._changed = False
             try:
                 planned = await self._ask()
             except ActivityError as error:
-                if not await self._is_mended(error, waits_until):
+                if not await self._is_mended(error):
                     return
             else:
                 if planned is not None:
                     self._campaign.update(planned=True)
                     self._add(planned)
 
+    def _is_over(self) -> bool:
+        """Also where lanes have turned to the alternative: a plan is of no use any more."""
+        state = self._campaign.state
+        late = any(lane.alternative is not None for lane in state.lanes.values())
+        return state.planned or bool(state.stopped) or late or self._is_cancelled
+
     async def _ask(self) -> Planned | None:
         """``None`` when the campaign was cancelled meanwhile."""
         policy = policies.generating(self._input.owner, self._input.priority)
-        times = self._input.delivery
-        ends = [moment for moment in (times.expires_at, times.deadline) if moment is not None]
-        if ends:
-            policy = {**policy, "schedule_to_close_timeout": max(min(ends) - workflow.now(), _SOON)}
+        if self._useful_until is not None:
+            policy = {**policy, "schedule_to_close_timeout": max(self._useful_until - workflow.now(), _SOON)}
         planned: Planned | None = await self._campaign.unless_cancelled(
             workflow.start_activity_method(
                 ProviderActivities.plan,
@@ -66,7 +73,7 @@ class Planning:
         )
         return planned
 
-    async def _is_mended(self, error: ActivityError, waits_until: datetime) -> bool:
+    async def _is_mended(self, error: ActivityError) -> bool:
         """Whether a person has done something about a failure; if not, nothing more is to be written.
 
         At the deadline nobody is waited for any more, and the lanes turn to the alternative, which needs no plan.
@@ -76,29 +83,46 @@ class Planning:
         if not workflow.patched(BY_A_PERSON):
             self._stop(reason)
             return False
-        # An activity that has no time for another attempt ends early: what is left of its time is a person's.
-        awaited = failure.awaits_person or error.retry_state is RetryState.TIMEOUT
-        if awaited and await self._person_acts(reason, waits_until):
+        ends = self._ends_waiting(error, failure)
+        if ends is not None and await self._person_acts(reason, ends):
             return True
         if self._is_expired or not (self._is_cancelled or self._campaign.overdue):
             self._stop(reason)
         return False
 
-    async def _person_acts(self, reason: str, waits_until: datetime) -> bool:
-        """Wait for it, until the time of a review is over or the messages would be too late."""
-        times = self._input.delivery
-        ends = min(moment for moment in (waits_until, times.expires_at, times.deadline) if moment is not None)
+    def _ends_waiting(self, error: ActivityError, failure: Unplanned) -> datetime | None:
+        """Until when a person is waited for: as long as for a review, if a plan is of use for so long; if at all."""
+        if error.retry_state is RetryState.TIMEOUT:
+            # It had no time for another attempt. What is left of its time is a person's.
+            return self._useful_until
+        if not failure.awaits_person:
+            return None
+        if self._review_ends is None:
+            self._review_ends = workflow.now() + timedelta(hours=self._input.review_expires_after_hours)
+        return min(self._review_ends, self._useful_until or self._review_ends)
+
+    async def _person_acts(self, reason: str, ends: datetime) -> bool:
+        """Wait for it. News of a plan may get lost, so the store is looked at from time to time, and at the end."""
         awaited = PlanAwaited(reason=reason, since=workflow.now(), expires_at=ends)
         self._campaign.update(plan_awaited=awaited)
         try:
-            await workflow.wait_condition(
-                lambda: self._changed or self._is_cancelled, timeout=max(ends - workflow.now(), timedelta(0))
-            )
-        except TimeoutError:
+            while not self._is_cancelled:
+                left = max(ends - workflow.now(), timedelta(0))
+                with suppress(TimeoutError):
+                    await workflow.wait_condition(
+                        lambda: self._changed or self._is_cancelled, timeout=min(left, policies.RESYNC_AFTER)
+                    )
+                if self._changed or await self._is_stored():
+                    return True
+                if ends <= workflow.now():
+                    return False
             return False
         finally:
             self._campaign.update(plan_awaited=None)
-        return not self._is_cancelled
+
+    async def _is_stored(self) -> bool:
+        request = PlanCampaign(campaign_id=self._input.campaign_id)
+        return await workflow.execute_activity_method(CampaignActivities.has_plan, request, **policies.STORE)
 
     def _stop(self, reason: str) -> None:
         self._campaign.update(stopped=EXPIRED if self._is_expired else reason)
@@ -106,6 +130,12 @@ class Planning:
     def _add(self, took: Planned | Unplanned) -> None:
         state = self._campaign.state
         self._campaign.update(tally=state.tally + took.tally, cost_micros=max(state.cost_micros, took.cost_micros))
+
+    @property
+    def _useful_until(self) -> datetime | None:
+        """When it is too late for a plan."""
+        times = self._input.delivery
+        return min((moment for moment in (times.expires_at, times.deadline) if moment is not None), default=None)
 
     @property
     def _is_expired(self) -> bool:
@@ -118,9 +148,13 @@ class Planning:
 
 
 def _told(error: ActivityError) -> Unplanned:
-    """What the failure says of itself; a worker that was lost, or of an earlier version, says nothing."""
+    """What the failure says of itself. A worker of an earlier version says nothing, and one that was lost may have been
+    in the middle of a call.
+    """
     match error.cause:
         case ApplicationError(details=[told, *_]):
             return Unplanned.model_validate(told)
-        case _:
+        case ApplicationError():
             return Unplanned()
+        case _:
+            return Unplanned(tally=Tally(unresolved=1))

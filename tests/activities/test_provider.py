@@ -97,6 +97,12 @@ class TestOrigin:
 
         assert prompt(PLAN) == prompt(PLAN.model_copy(update={"author": None}))
 
+    def test_a_persons_plan_takes_the_place_of_the_brief(self) -> None:
+        task = WritingTask(brief="Refused.", message_type=MessageType.CUSTOM, plan=PLAN, recipients=recipients(1))
+        by_person = task.model_copy(update={"plan": PLAN.model_copy(update={"author": None, "written_by": "ana"})})
+        assert "Refused." in FilePrompts().write(task, Variant.USUAL).user
+        assert not {"Refused.", "ana"} & set(FilePrompts().write(by_person, Variant.USUAL).user.split('"'))
+
     def test_where_a_plan_does_not_say_it_nobody_knows(self) -> None:
         old = ContentPlan.model_validate(PLAN.model_dump(exclude={"author"}))
         assert general_origin(old) == MessageOrigin(provider="cache", model="", prompt_version="", cached=True)

@@ -7,7 +7,7 @@ from typing import cast
 
 import pytest
 from redis.exceptions import ConnectionError as NoConnection
-from redis.exceptions import ResponseError
+from redis.exceptions import MaxConnectionsError, ResponseError
 from redis.exceptions import TimeoutError as TooLate
 
 from adapters.redis_direct import DirectRedis
@@ -95,6 +95,19 @@ async def test_silence_is_an_error_after_the_clients_time_out(port: int) -> None
             await redis.direct("BLPOP", "never", 0)
         await other.rpush("never", "late")
         assert await redis.direct("ECHO", "mine") == "mine"
+
+
+async def test_no_more_connections_are_opened_than_the_client_may_have(port: int) -> None:
+    url = f"redis://127.0.0.1:{port}/0"
+    async with cast("DirectRedis", DirectRedis.from_url(url, max_connections=2)) as redis, client(port) as other:
+        waiting = [asyncio.create_task(redis.direct("BLPOP", "never", 0)) for _ in range(2)]
+        while await connections(other) < 2:
+            await asyncio.sleep(0.01)
+        with pytest.raises(MaxConnectionsError):
+            await redis.direct("PING")
+        await other.rpush("never", "one", "two")
+        assert len(await asyncio.gather(*waiting)) == 2
+        assert await redis.direct("PING")
 
 
 async def test_closing_the_client_closes_them(port: int) -> None:

@@ -29,6 +29,8 @@ EXPECTED = {
     *(("post", f"/api/v2/campaigns/{{campaignId}}/{name}") for name in ("approve", "reject")),
     ("get", "/api/v2/campaigns/{campaignId}/messages/{messageId}"),
     ("put", "/api/v2/campaigns/{campaignId}/messages/{messageId}/text"),
+    ("get", "/api/v2/campaigns/{campaignId}/plan"),
+    ("put", "/api/v2/campaigns/{campaignId}/plan"),
     ("get", "/api/v2/reviews"),
     ("post", "/api/v2/reviews/decisions"),
     ("get", "/api/v2/accounts/{accountId}/autonomy"),

@@ -1,13 +1,19 @@
 """A person plans a campaign: read, checked, stored once, followed."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import uuid4
 
 import httpx
 import pytest
 
 from adapters.bootstrap import Ports
-from domain.campaign import CampaignStatus
+from adapters.settings import Settings
+from api.intake import accept
+from domain.access import Principal, Role
+from domain.campaign import CampaignStatus, WorkflowIntent
 from tests.api.conftest import Intent
 from tests.api.identity import bearer
 from tests.api.test_progress import CAMPAIGNS, progress_when, start, until_done
@@ -25,11 +31,26 @@ PLAN: dict[str, Any] = {
 }
 
 
+Stored = Callable[..., Awaitable[str]]
+
+
 @pytest.fixture
-async def campaign(api: httpx.AsyncClient, caller: Headers, intent: Intent) -> str:
-    """The address of a campaign that nobody has begun to plan: there is no worker."""
-    accepted = await start(api, caller, intent(audience=2))
-    return f"{CAMPAIGNS}/{accepted['campaignId']}/plan"
+def stored(owner: str, account: str, intent: Intent, ports: Ports, settings: Settings) -> Stored:
+    """Stores a campaign whose workflow was never started, so that nobody plans it; the address of its plan."""
+
+    async def store(**changes: Any) -> str:
+        caller = Principal(user_id=owner, role=Role.CREATOR, accounts=frozenset({account}))
+        wanted = WorkflowIntent.model_validate(intent(audience=2, **changes))
+        asked_at = datetime.now(UTC) - timedelta(hours=2)
+        record, _ = await accept(wanted, str(uuid4()), caller, ports, settings, asked_at)
+        return f"{CAMPAIGNS}/{record.campaign_id}/plan"
+
+    return store
+
+
+@pytest.fixture
+async def campaign(stored: Stored) -> str:
+    return await stored()
 
 
 async def awaited(api: httpx.AsyncClient, caller: Headers, url: str) -> dict[str, Any]:
@@ -84,6 +105,23 @@ class TestAPlan:
         assert refused.status_code == 409
         assert "ended" in refused.json()["detail"]
 
+    async def test_is_of_no_use_to_one_that_is_being_cancelled(
+        self, api: httpx.AsyncClient, caller: Headers, campaign: str, ports: Ports
+    ) -> None:
+        assert await ports.campaigns.want(campaign.split("/")[-2], CampaignStatus.CANCELLING) is not None
+        assert (await api.put(campaign, json=PLAN, headers=caller)).status_code == 409
+
+    @pytest.mark.parametrize(
+        ("name", "terms"), [("expiresAt", {}), ("deadline", {"onDeadline": "skip"})], ids=["expired", "late"]
+    )
+    async def test_is_of_no_use_when_its_time_is_over(
+        self, api: httpx.AsyncClient, caller: Headers, stored: Stored, name: str, terms: dict[str, str]
+    ) -> None:
+        passed = (datetime.now(UTC) - timedelta(hours=1)).isoformat()
+        refused = await api.put(await stored(delivery={name: passed, **terms}), json=PLAN, headers=caller)
+        assert refused.status_code == 409
+        assert name in refused.json()["detail"]
+
     async def test_is_nobody_elses_business(self, api: httpx.AsyncClient, campaign: str) -> None:
         stranger = bearer("stranger", accounts=("acct_elsewhere",))
         assert (await api.get(campaign, headers=stranger)).status_code == 404
@@ -118,3 +156,12 @@ class TestAPlan:
         assert refused.status_code == 422
         assert {error["field"] for error in refused.json()["errors"]} == {"generalTexts[1].text"}
         assert (await api.get(campaign, headers=caller)).status_code == 404
+
+    @pytest.mark.parametrize("text", ["Hi Maya, the new set is up.", "Spring is here. " * 61], ids=["a name", "long"])
+    async def test_whose_general_text_could_not_go_to_everybody_is_422(
+        self, api: httpx.AsyncClient, caller: Headers, campaign: str, text: str
+    ) -> None:
+        plan = {**PLAN, "generalTexts": [{"language": "en", "text": text}]}
+        refused = await api.put(campaign, json=plan, headers=caller)
+        assert refused.status_code == 422
+        assert [error["field"] for error in refused.json()["errors"]] == ["generalTexts[0].text"]

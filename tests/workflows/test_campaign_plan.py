@@ -92,6 +92,20 @@ class TestARefusedPlan:
         await handle.signal("plan_changed")
         assert (await handle.result()).outcomes == {S.SENT: 3}
 
+    async def test_is_found_although_the_campaign_was_not_told(self, launcher: Launcher, refused: Unplanned) -> None:
+        record, handle, _ = await refused()
+        await launcher.ports.campaigns.save_plan(record.campaign_id, WRITTEN.plan("ana", datetime.now(UTC)))
+        assert (await handle.result()).outcomes == {S.SENT: 3}
+
+    async def test_that_the_models_refuse_to_follow_leaves_its_general_text(
+        self, launcher: Launcher, refused: Unplanned
+    ) -> None:
+        record, handle, _ = await refused()
+        await launcher.ai.fault("content_filter", endpoint="chat", count=20)
+        await write(launcher, record, handle)
+        assert (await handle.result()).outcomes == {S.SENT: 3}
+        assert {message.text for message in await launcher.messages(record)} == {GENERAL}
+
     async def test_can_be_cancelled(self, refused: Unplanned) -> None:
         _, handle, _ = await refused()
         await handle.signal("cancel")
@@ -151,9 +165,11 @@ class TestAnOutage:
 
     async def test_lasts_until_the_deadline_at_most(self, launcher: Launcher) -> None:
         await launcher.ai.fault("server_error", status=503, endpoint="chat")
-        deadline = datetime.now(UTC) + timedelta(hours=1)
+        deadline = datetime.now(UTC) + timedelta(hours=2)
         terms = {"onDeadline": "skip", "deadline": deadline.isoformat()}
-        _, handle = await launcher.campaign(3, brief=f"Nobody has planned this: {uuid4()}", delivery=terms)
+        _, handle = await launcher.campaign(
+            3, brief=f"Nobody has planned this: {uuid4()}", delivery=terms, review={"expiresAfterHours": 1}
+        )
         result = await handle.result()
         assert (result.status, result.outcomes) == (CampaignStatus.COMPLETED, {S.SKIPPED: 3})
         assert [alternative.recipients for alternative in result.alternatives] == [3]
