@@ -84,7 +84,8 @@ class Planning:
             self._stop(reason)
             return False
         ends = self._ends_waiting(error, failure)
-        if ends is not None and await self._person_acts(reason, ends):
+        # Not once more after it: what was found at the last moment is asked for in vain while no worker is there.
+        if ends is not None and ends > workflow.now() and await self._person_acts(reason, ends):
             return True
         if self._is_expired or not (self._is_cancelled or self._campaign.overdue):
             self._stop(reason)
