@@ -255,7 +255,7 @@ class RedisLimiter:
 
 
 class _Reachable:
-    """Inside of it Redis has to answer; a generator would cost as much as half of working out a call."""
+    """Inside of it Redis has to answer. No generator: that would take a microsecond more for each reservation."""
 
     def __enter__(self) -> None: ...
 

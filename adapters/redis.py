@@ -23,7 +23,7 @@ from adapters.settings import Settings
 _LUA = Path(__file__).parent / "lua"
 
 MAX_CONNECTIONS = 2_000
-"""Connections of one process, of scripts and of everything else; they are opened when they are needed."""
+"""Connections of one process, for scripts and for everything else each; they are opened when they are needed."""
 
 RedisClient = Redis | RedisCluster
 

@@ -1,7 +1,7 @@
-"""Commands without what the client does around each of them, which takes longer than a command.
+"""Commands without what the client does around each of them.
 
 For one command ``Redis.execute_command`` locks its pool twice, looks whether the connection has something to read,
-makes a task that writes, and runs six coroutines that count for metrics. Here is left what keeps the client's promises:
+makes a task that writes, and runs coroutines that count for metrics. Here is left what keeps the client's promises:
 a time-out, one repetition over a connection made anew, and no connection that is used after an answer was missed.
 """
 
