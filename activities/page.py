@@ -80,7 +80,9 @@ class Page:
         self._request = request
         self._ladder = ladder
         self._patient = patient
-        self._place = Place(record, request.account_id, request.page)
+        # Nobody is asked about a brief again in whose place a person has put a plan.
+        judged = record.model_copy(update={"brief": ""}) if plan.written_by else record
+        self._place = Place(judged, request.account_id, request.page)
         self._purpose = f"write/{request.account_id}/{request.page}"
         self._stop = asyncio.Event()
         self.stopped = ""

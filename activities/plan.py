@@ -58,7 +58,8 @@ async def plan_of(record: CampaignRecord, ladder: Ladder, ports: GenerationPorts
         plan = answer.value.model_copy(update={"author": author(answer)})
         await ports.cache.keep_plan(key, plan)
     except (ProviderError, CostLimitExceeded) as error:
-        cached = await ports.cache.plan(key)
+        # What one provider refuses is nothing for another one's plan, even if that was made before.
+        cached = None if _is_refused(error) else await ports.cache.plan(key)
         if cached is None:
             if _a_person_helps(record, error):
                 ladder.step_below(question, REVIEW, error)
@@ -90,9 +91,13 @@ def _a_person_helps(record: CampaignRecord, error: HuntazeError) -> bool:
 
 def _refusal(error: ProviderError | CostLimitExceeded) -> HuntazeError:
     """A refusal on content is about the brief, not the provider."""
-    if isinstance(error, ProviderError) and error.fault is ProviderFault.CONTENT_POLICY:
+    if _is_refused(error):
         return ComplianceViolation(
             "the provider refuses to plan this brief; write it without what its content policy forbids",
             rules=("provider-content-policy",),
         )
     return error
+
+
+def _is_refused(error: ProviderError | CostLimitExceeded) -> bool:
+    return isinstance(error, ProviderError) and error.fault is ProviderFault.CONTENT_POLICY

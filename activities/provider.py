@@ -25,6 +25,7 @@ from domain.errors import (
     ProviderError,
     ProviderFault,
 )
+from domain.experiment import ArmObservation, Metric
 from domain.general_text import general_text
 from domain.lane import PageDrafted, distribution
 from domain.model import Model
@@ -229,6 +230,16 @@ class ProviderActivities:
             ladder.served_from_cache(question, error)
         text = disclosed(text, region=recipient.region, language=recipient.language)
         report, _ = await self._ports.inspection.single(text, region=recipient.region)
+        quality = quality_score(text, recipient.name)
+        if origin.experiment and origin.arm:
+            await ladder.observe(
+                ArmObservation(
+                    observation_id=f"{record.campaign_id}/draft",
+                    experiment=origin.experiment,
+                    arm=origin.arm,
+                    values={Metric.QUALITY: quality, Metric.COMPLIANCE: report.score},
+                )
+            )
         message = GeneratedText(recipient_id=recipient.recipient_id, text=text, cached=origin.cached, origin=origin)
         return {
             "plan": plan,
@@ -236,7 +247,7 @@ class ProviderActivities:
             "message": None if report.blocked else message,
             "compliance": report,
             "compliance_score": report.score,
-            "quality_score": quality_score(text, recipient.name),
+            "quality_score": quality,
         }
 
     async def _validate(self, record: CampaignRecord, ladder: Ladder) -> dict[str, object]:

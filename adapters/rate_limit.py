@@ -115,7 +115,7 @@ class RedisLimiter:
     async def reserve_fans(
         self, account_id: str, fans: Sequence[str], caps: Caps, *, call: UUID, lease_ms: int
     ) -> FanGrants:
-        """A slot for each fan by itself, a hundred at a time; without caps they need none."""
+        """A slot for each fan by itself, a hundred at a time; also without caps, for those that may be set later."""
         denied: dict[str, int | None] = {}
         taken: dict[str, tuple[Lease, Slot]] = {}
         with _REACHABLE:

@@ -11,7 +11,7 @@ from json import dumps
 from struct import pack
 from typing import Any, NamedTuple
 
-from domain.rate_limit import SYSTEM_SUBJECT, Caps, Lease, Slot, Window, fan_windows
+from domain.rate_limit import SYSTEM_SUBJECT, UNLIMITED, Caps, Lease, Slot, Window, fan_windows
 
 _US = 1_000_000
 _RECIPIENT = "recipient"
@@ -32,7 +32,7 @@ class Subject(NamedTuple):
 
 
 class Call(NamedTuple):
-    """What one script decides at once: windows, the logs that they look at, and perhaps the account's hold.
+    """What one script decides at once: windows, the logs that are kept, and perhaps the account's hold.
 
     ``plan`` is what ``read_plan`` of the scripts expects. Numbers go in one packed argument, because the client spends
     more time on thirty arguments than Redis on the whole decision.
@@ -55,8 +55,8 @@ def calls(account_id: str, windows: Sequence[Window], *, one_slot: bool) -> list
 
 
 def fan_calls(account_id: str, fans: Sequence[str], caps: Caps) -> Iterator[tuple[list[str], Call]]:
-    """One call for each hundred fans, who are in the order of its subjects; none if the caps limit nothing."""
-    names = iter(fans if any(cap.limit is not None for cap in caps) else ())
+    """One call for each hundred fans, who are in the order of its subjects."""
+    names = iter(fans)
     while some := list(islice(names, FANS_AT_ONCE)):
         yield some, _call(account_id, [window for fan in some for window in fan_windows(caps, fan)], with_hold=False)
 
@@ -73,13 +73,15 @@ def _call(account_id: str, windows: Sequence[Window], *, with_hold: bool) -> Cal
             spans.append(span)
         elif span > spans[number - 1]:
             spans[number - 1] = span
-        bounds += (number, limit, span)
+        if limit != UNLIMITED:
+            bounds += (number, limit, span)
     subjects = list(map(Subject._make, zip(numbers, spans, strict=True)))
     keys, described = _described(account_id, subjects)
     if with_hold:
         keys.append(hold_key(account_id))
     plan = _packed((len(keys) if with_hold else 0, len(spans), *described, *bounds))
-    return Call(windows, subjects, keys, plan)
+    binding = windows if 3 * len(windows) == len(bounds) else [each for each in windows if each.limit != UNLIMITED]
+    return Call(binding, subjects, keys, plan)
 
 
 def _described(account_id: str, subjects: Sequence[Subject]) -> tuple[list[str], list[int]]:

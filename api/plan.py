@@ -1,5 +1,6 @@
 """A plan that a person writes, on its way to the campaign: looked at, stored if there is none, then told of."""
 
+from contextlib import suppress
 from datetime import UTC, datetime
 
 from adapters.bootstrap import Ports
@@ -40,7 +41,7 @@ async def write_plan(
             f"The campaign has a plan by {author}, and its messages follow that one. Edit the drafts, or cancel the "
             "campaign and start another one."
         )
-    await _tell(record, user_id, engine, background)
+    await _tell(record, user_id, ports, engine, background)
     return stored
 
 
@@ -70,15 +71,19 @@ async def _require_usable(given: GeneralTextRequest, field: str, record: Campaig
         )
 
 
-async def _tell(record: CampaignRecord, user_id: str, engine: Engine, background: Background) -> None:
+async def _tell(record: CampaignRecord, user_id: str, ports: Ports, engine: Engine, background: Background) -> None:
     async def tell() -> None:
         try:
             await engine.signal(record, CampaignWorkflow.plan_changed, user_id)
         except NotRunning:
             # It has ended just now, or was not started yet; then it finds the plan.
-            return
+            require_steerable(await ports.campaigns.get(record.campaign_id) or record)
+
+    async def tell_later() -> None:
+        with suppress(Conflict):
+            await tell()
 
     try:
         await tell()
     except EngineUnavailable:
-        background.repeat(f"plan_changed/{record.campaign_id}", tell)
+        background.repeat(f"plan_changed/{record.campaign_id}", tell_later)

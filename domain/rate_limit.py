@@ -94,7 +94,9 @@ class LimitPolicy(Request):
     recipient: Caps = _caps((2, 60), (10, 3_600))
     system: Caps = _caps((1_000, 60), (50_000, 86_400))
     ceiling: Cap = Field(default=ACCOUNT_CEILING, description="over every account, whatever its own limits say")
-    pacing_ms: int | None = Field(default=None, ge=1, description="least gap between two messages of an account")
+    pacing_ms: int | None = Field(
+        default=None, ge=1, le=LONGEST_WINDOW_S * 1_000, description="least gap between two messages of an account"
+    )
 
     @field_validator("tiers")
     @classmethod
@@ -161,6 +163,7 @@ class AccountLimits(Model):
 class Window(NamedTuple):
     """One sliding window as the limiter decides it: ``subject`` names the log of grants that it looks at.
 
+    One that is ``UNLIMITED`` binds nothing, but its log is kept: a limit that is set later knows what was sent before.
     A tuple, because each message has about eight, which live no longer than its decision.
     """
 
@@ -169,6 +172,9 @@ class Window(NamedTuple):
     limit: int
     seconds: float
 
+
+UNLIMITED = 2**53
+"""The limit of a window without one: more than can ever be sent."""
 
 SYSTEM_SUBJECT = "system"
 ACCOUNT_SUBJECT = "account"
@@ -191,7 +197,7 @@ def account_windows(policy: LimitPolicy, limits: AccountLimits, now: datetime) -
     shortest = {cap.seconds: cap for cap in sorted((*own, policy.ceiling), key=_loosest_first)}
     return (
         *_windows(Layer.ACCOUNT, ACCOUNT_SUBJECT, sorted(shortest.values(), key=lambda cap: cap.seconds)),
-        *_windows(Layer.PACING, ACCOUNT_SUBJECT, gap),
+        *(_windows(Layer.PACING, ACCOUNT_SUBJECT, gap) if gap else ()),
     )
 
 
@@ -234,7 +240,7 @@ def windows(
     message_type: MessageType,
     recipient_id: str | None,
 ) -> tuple[Window, ...]:
-    """Every window that one message has to fit into; a layer without a limit has none."""
+    """Every window that one message has to fit into; a layer without a limit has one that binds nothing."""
     return (
         *account_windows(policy, limits, now),
         *type_windows(policy, limits, message_type),
@@ -339,11 +345,8 @@ class RateLimitStatus(Model):
 
 
 def _windows(layer: Layer, subject: str, caps: Iterable[Cap]) -> Iterable[Window]:
-    return (
-        Window(layer=layer, subject=subject, limit=cap.limit, seconds=cap.seconds)
-        for cap in caps
-        if cap.limit is not None
-    )
+    binding = [Window(layer, subject, cap.limit, cap.seconds) for cap in caps if cap.limit is not None]
+    return binding or [Window(layer, subject, UNLIMITED, LONGEST_WINDOW_S)]
 
 
 def _scaled(caps: Caps, factor: float) -> Caps:

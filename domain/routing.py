@@ -15,6 +15,9 @@ from domain.experiment import weighted
 from domain.model import Model, Request
 from domain.provider import FallbackReason, IntentType, PreferredProvider, Provider
 
+_NEVER_ASKED = frozenset({IntentType.CAMPAIGN_EXECUTION, IntentType.DIRECT_MESSAGE})
+"""Their parts are asked for as other intents."""
+
 CACHE = "cache"
 """In place of a target: what was paid for before."""
 
@@ -91,6 +94,8 @@ class RoutingPolicy(Request):
                 raise ValueError(f"routes: {intent} names {', '.join(repeated)} more than once")
         if repeated := _repeated(experiment.name for experiment in self.experiments):
             raise ValueError(f"experiments: {', '.join(repeated)} is there more than once")
+        if unasked := [each.name for each in self.experiments if each.intent in _NEVER_ASKED]:
+            raise ValueError(f"experiments: {', '.join(unasked)} learns nothing: no model is asked for that intent")
         if repeated := _repeated(experiment.intent for experiment in self.experiments):
             raise ValueError(f"experiments: {', '.join(repeated)} has more than one")
         return self

@@ -269,9 +269,10 @@ def _rejected(target: Target, admission: Admission) -> ProviderError:
 
 
 def _wait_before_repeating(error: ProviderError, repeated: int, left_s: float) -> float | None:
-    """Seconds with full jitter; ``None``: this model is not asked again."""
+    """Seconds with full jitter, after what the provider asks for; ``None``: this model is not asked again."""
     if repeated >= RETRIES or error.fault not in {ProviderFault.THROTTLED, ProviderFault.TRANSIENT}:
         return None
-    wait_s = BACKOFF_S * 2**repeated * random()
-    wait_s = max(wait_s, error.retry_after_s or 0.0)
-    return wait_s if wait_s <= min(LONGEST_WAIT_S, left_s) else None
+    asked_s = error.retry_after_s or 0.0
+    # Those who were throttled together do not come back together.
+    wait_s = asked_s + BACKOFF_S * 2**repeated * random()
+    return wait_s if asked_s <= LONGEST_WAIT_S and wait_s <= left_s else None

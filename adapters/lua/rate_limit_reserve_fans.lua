@@ -45,7 +45,7 @@ local expires = now + tonumber(ARGV[3])
 local said = written(expires)
 local answer = {1, now, expires}
 for number, subject in ipairs(subjects) do
-  if free_at[number] <= now then
+  if (free_at[number] or 0) <= now then
     enter(subject, id, expires, said)
   else
     answer[#answer + 1] = {number, free_at[number] < math.huge and free_at[number] or -1}

@@ -1,7 +1,9 @@
 """A single answer by itself: where its text comes from, and that nothing is handed out that must not be sent."""
 
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from uuid import uuid4
 
 import pytest
@@ -16,10 +18,12 @@ from api.intake import accept
 from domain.access import Principal, Role
 from domain.campaign import GenerationInput
 from domain.delivery import MessageOrigin
+from domain.experiment import Metric
 from domain.progress import WorkflowResult
 from domain.prompt import Prompt, Variant
-from domain.provider import Author, ContentPlan, GeneralText, WritingTask
+from domain.provider import Author, ContentPlan, GeneralText, IntentType, Provider, WritingTask
 from domain.rate_limit import MessageType
+from domain.routing import Experiment, Target
 from tests.domain.builders import recipients
 from tests.local import Simulator
 from tests.workflows.launcher import intent
@@ -44,29 +48,43 @@ BLOCKED = PLAN.model_copy(
 Answer = Callable[..., Awaitable[WorkflowResult]]
 
 
+async def answered(ports: Ports, settings: Settings, plan: ContentPlan | None = None) -> WorkflowResult:
+    """Answers a new request for one message, planned or not, as it is stored."""
+    wanted = intent(1, type="message_generation", compliance="strict")
+    caller = Principal(user_id=f"owner-{uuid4()}", role=Role.ADMIN)
+    record, _ = await accept(wanted, str(uuid4()), caller, ports, settings, datetime.now(UTC))
+    if plan is not None:
+        await ports.campaigns.save_plan(record.campaign_id, plan)
+    request = GenerationInput(
+        campaign_id=record.campaign_id,
+        request_id=record.request_id,
+        owner=record.owner,
+        trace_id="trace",
+        type=record.type,
+    )
+    await ActivityEnvironment().run(ProviderActivities(generation(ports, settings)).answer, request)
+    stored = await ports.campaigns.result(record.campaign_id)
+    assert stored is not None
+    return stored
+
+
 @pytest.fixture
 async def answer(ports: Ports, settings: Settings, ai: Simulator) -> Answer:
-    """Answers a new request for one message, planned or not, as it is stored."""
+    return partial(answered, ports, settings)
 
-    async def answered(plan: ContentPlan | None = None) -> WorkflowResult:
-        wanted = intent(1, type="message_generation", compliance="strict")
-        caller = Principal(user_id=f"owner-{uuid4()}", role=Role.ADMIN)
-        record, _ = await accept(wanted, str(uuid4()), caller, ports, settings, datetime.now(UTC))
-        if plan is not None:
-            await ports.campaigns.save_plan(record.campaign_id, plan)
-        request = GenerationInput(
-            campaign_id=record.campaign_id,
-            request_id=record.request_id,
-            owner=record.owner,
-            trace_id="trace",
-            type=record.type,
-        )
-        await ActivityEnvironment().run(ProviderActivities(generation(ports, settings)).answer, request)
-        stored = await ports.campaigns.result(record.campaign_id)
-        assert stored is not None
-        return stored
 
-    return answered
+async def test_a_message_counts_for_the_arm_that_wrote_it(ports: Ports, settings: Settings, ai: Simulator) -> None:
+    arms = {
+        "present": Target(provider=Provider.OPENAI, model="gpt-4o-mini", weight=1),
+        "other": Target(provider=Provider.AZURE, model="gpt-4o"),
+    }
+    experiment = Experiment(name=f"single-{uuid4()}", intent=IntentType.MESSAGE_GENERATION, arms=arms)
+    routing = ports.routing.model_copy(update={"experiments": (experiment,)})
+    result = await answered(replace(ports, routing=routing), settings)
+    (totals,) = await ports.experiments.results(experiment.name)
+    observed = {metric: found.mean for metric, found in totals.metrics.items()}
+    assert observed[Metric.QUALITY] == pytest.approx(result.quality_score)
+    assert observed[Metric.COMPLIANCE] == pytest.approx(result.compliance_score)
 
 
 class TestOrigin:

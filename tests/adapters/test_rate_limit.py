@@ -14,7 +14,7 @@ from adapters.rate_limit import RedisLimiter
 from adapters.redis import RedisDependency, open_redis
 from adapters.settings import Settings
 from domain.errors import DependencyUnavailable
-from domain.rate_limit import AccountLimits, Cap, Layer, Lease, LimitPolicy, MessageType, Window, windows
+from domain.rate_limit import UNLIMITED, AccountLimits, Cap, Layer, Lease, LimitPolicy, MessageType, Window, windows
 from tests.adapters.limits import (
     LEASE_MS,
     Clock,
@@ -134,9 +134,29 @@ class TestReserve:
             account_id=account, account=(), message_types={MessageType.CUSTOM: (Cap(limit=None, seconds=60),)}
         )
         asked = windows(free, own, datetime.now(UTC), message_type=MessageType.CUSTOM, recipient_id="7")
-        assert asked == ()
+        assert {window.limit for window in asked} == {UNLIMITED}
         leases = [await take(limiter, account, *asked) for _ in range(30)]
         assert await limiter.intact(leases) == {lease.lease_id for lease in leases}
+
+    @pytest.mark.parametrize("layer", ["account", "message_types", "recipient", "system"])
+    async def test_one_that_is_lifted_and_put_back_knows_what_was_sent_meanwhile(
+        self, limiter: RedisLimiter, account: str, layer: str
+    ) -> None:
+        two, none = (Cap(limit=2, seconds=60),), (Cap(limit=None, seconds=60),)
+        free = LimitPolicy(ceiling=none[0], recipient=none, system=none)
+        unlimited = AccountLimits(account_id=account, account=none, message_types={MessageType.CUSTOM: none})
+
+        def asked(caps: tuple[Cap, ...]) -> tuple[Window, ...]:
+            value = {MessageType.CUSTOM: caps} if layer == "message_types" else caps
+            policy = free.model_copy(update={layer: value} if layer == "system" else {})
+            own = unlimited.model_copy(update={} if layer == "system" else {layer: value})
+            return windows(policy, own, datetime.now(UTC), message_type=MessageType.CUSTOM, recipient_id="7")
+
+        if layer != "system":
+            await send(limiter, account, *asked(two))
+        for _ in range(3):
+            await send(limiter, account, *asked(none))
+        assert (await denial(limiter, account, *asked(two))).window_seconds == 60
 
     @pytest.mark.parametrize("binding", [of_account(1, 40), pacing(40), of_type(1, 40), of_recipient(1, 40)])
     async def test_the_window_that_binds_longest_is_named(

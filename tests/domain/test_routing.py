@@ -276,6 +276,10 @@ class TestPolicy:
             ({"routes": dict.fromkeys(IntentType, (OPENAI, AZURE, OPENAI))}, "more than once"),
             ({"experiments": [TestExperiment.POLICY.experiments[0]] * 2}, "more than once"),
             (
+                {"experiments": [Experiment(name="one", intent=IntentType.DIRECT_MESSAGE, arms=TestExperiment.ARMS)]},
+                "learns nothing",
+            ),
+            (
                 {
                     "experiments": [
                         Experiment(name=name, intent=WRITING, arms=TestExperiment.ARMS) for name in ("one", "two")

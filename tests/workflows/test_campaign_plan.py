@@ -44,7 +44,7 @@ def refused(launcher: Launcher) -> Unplanned:
 
 async def waiting(launcher: Launcher, **changes: Any) -> tuple[CampaignRecord, Handle, CampaignProgress]:
     with launcher.env.auto_time_skipping_disabled():
-        record, handle = await launcher.campaign(3, brief=f"Nobody has planned this: {uuid4()}", **changes)
+        record, handle = await launcher.campaign(3, **{"brief": f"Nobody has planned this: {uuid4()}", **changes})
         progress = await progress_until(handle, lambda seen: seen.plan_awaited is not None)
     return record, handle, progress
 
@@ -105,6 +105,17 @@ class TestARefusedPlan:
         await write(launcher, record, handle)
         assert (await handle.result()).outcomes == {S.SENT: 3}
         assert {message.text for message in await launcher.messages(record)} == {GENERAL}
+
+    async def test_is_not_taken_from_what_another_provider_planned_before(
+        self, launcher: Launcher, refused: Unplanned
+    ) -> None:
+        brief = f"Planned by another one: {uuid4()}"
+        await launcher.ai.fault("server_error", status=503, dialect="azure", count=2)
+        _, handle = await launcher.campaign(3, brief=brief)
+        assert (await handle.result()).outcomes == {S.SENT: 3}
+        _, handle, progress = await refused(brief=brief)
+        assert progress.plan_awaited is not None
+        await handle.terminate()
 
     async def test_can_be_cancelled(self, refused: Unplanned) -> None:
         _, handle, _ = await refused()
