@@ -2,7 +2,8 @@
 
 import asyncio
 import random
-from collections import deque
+from collections import Counter, deque
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
@@ -15,7 +16,8 @@ from activities.delivery.findings import Findings
 from activities.delivery.hold import hold_account
 from activities.failure import heartbeating, translated
 from domain.alternative import SAVED
-from domain.campaign import CampaignStatus
+from domain.campaign import CampaignRecord, CampaignStatus
+from domain.dead_letter import may_have_arrived, retry_id
 from domain.delivery import Message, MessageStatus, NextStep, after_failure, backoff_ms
 from domain.errors import GatewayError, NotFound
 from domain.model import AccountId, Model
@@ -39,7 +41,7 @@ class Stopped(Model):
 
 
 class Unsend(Model):
-    """Take back what can be; ``refusals``: what the gateway said in earlier passes."""
+    """Take back what can be; ``refusals``: why earlier passes could not, by message."""
 
     campaign_id: str
     refusals: dict[UUID, str] = Field(default_factory=dict)
@@ -61,36 +63,61 @@ class RecallActivities:
         record = await self._campaigns.get(request.campaign_id)
         if record is None:
             raise NotFound(f"campaign {request.campaign_id} is not in the store")
-        if not record.status.is_final:
-            await self._campaigns.set_status(request.campaign_id, CampaignStatus.CANCELLED, RECALLED)
         async with heartbeating():
-            for status in _UNSENT:
-                waiting = [message.message_id for message in await self._all(request.campaign_id, status)]
-                await self._messages.transition(request.campaign_id, waiting, MessageStatus.CANCELLED, reason=RECALLED)
+            await self._cancel(record)
         return Stopped(account_ids=tuple(lane.account_id for lane in record.lanes))
 
     @activity.defn(name="recall.unsend")
     @translated
     async def unsend(self, request: Unsend) -> RecallReport:
-        """One pass over everything that is sent by now; what was taken back already is not touched again."""
+        """One pass over everything that is sent by now; what was taken back already is not touched again.
+
+        Dead letters that were sent once more belong to it; those that wait are cancelled here.
+        """
         async with heartbeating():
-            due = deque(in_time(await self._all(request.campaign_id, MessageStatus.SENT), datetime.now(UTC)))
+            if await self._campaigns.get(request.campaign_id) is not None:
+                # From here on the dead letters of it stay what they are.
+                await self._campaigns.mark_recalled(request.campaign_id, datetime.now(UTC))
+            parts = [request.campaign_id, *await self._sent_once_more(request.campaign_id)]
+            due = deque(in_time(await self._all_of(parts, MessageStatus.SENT), datetime.now(UTC)))
             refusals = dict(request.refusals)
             await asyncio.gather(*(self._work_off(due, refusals) for _ in range(UNSENT_AT_ONCE)))
-            kept = await self._all(request.campaign_id, MessageStatus.SENT)
-            skipped = await self._all(request.campaign_id, MessageStatus.SKIPPED)
-            kept += [message for message in skipped if message.reason == SAVED]
-            counts = await self._messages.count_by_status(request.campaign_id)
+            kept = await self._all_of(parts, MessageStatus.SENT)
+            kept += [each for each in await self._all_of(parts, MessageStatus.SKIPPED) if each.reason == SAVED]
+            unknown = [each for each in await self._all_of(parts, MessageStatus.FAILED) if may_have_arrived(each)]
+            counts: Counter[MessageStatus] = Counter()
+            for part in parts:
+                counts.update(await self._messages.count_by_status(part))
             record = await self._campaigns.get(request.campaign_id)
         settled = all(status.is_terminal for status, number in counts.items() if number)
         return report(
             request.campaign_id,
-            recalled=counts.get(MessageStatus.RECALLED, 0),
-            cancelled=counts.get(MessageStatus.CANCELLED, 0),
-            kept=kept,
-            refusals=refusals,
+            recalled=counts[MessageStatus.RECALLED],
+            cancelled=counts[MessageStatus.CANCELLED],
+            kept=[*kept, *unknown],
+            refusals=refusals | {each.message_id: each.reason for each in unknown},
             complete=settled and record is not None and record.status.is_final,
         )
+
+    async def _cancel(self, record: CampaignRecord) -> None:
+        if not record.status.is_final:
+            await self._campaigns.set_status(record.campaign_id, CampaignStatus.CANCELLED, RECALLED)
+        for status in _UNSENT:
+            waiting = [message.message_id for message in await self._all(record.campaign_id, status)]
+            await self._messages.transition(record.campaign_id, waiting, MessageStatus.CANCELLED, reason=RECALLED)
+
+    async def _sent_once_more(self, campaign_id: str) -> list[str]:
+        """The messages that took the place of dead letters, of those that failed in their turn as well, cancelled."""
+        found: list[str] = []
+        failed = await self._all(campaign_id, MessageStatus.FAILED)
+        while failed:
+            records = await self._campaigns.get_many([str(retry_id(message.message_id)) for message in failed])
+            for record in records:
+                await self._cancel(record)
+            ids = [record.campaign_id for record in records]
+            failed = await self._all_of(ids, MessageStatus.FAILED)
+            found += ids
+        return found
 
     async def _work_off(self, due: deque[Message], refusals: dict[UUID, str]) -> None:
         while due:
@@ -133,6 +160,9 @@ class RecallActivities:
         if decision.step is NextStep.HOLD_ACCOUNT:
             events = PlatformEvents(self._ports.accounts, self._ports.alerts, account_id)
             await hold_account(self._ports, Findings(), events, account_id, error, decision.delay_ms)
+
+    async def _all_of(self, campaign_ids: Sequence[str], status: MessageStatus) -> list[Message]:
+        return [message for campaign_id in campaign_ids for message in await self._all(campaign_id, status)]
 
     async def _all(self, campaign_id: str, status: MessageStatus) -> list[Message]:
         messages: list[Message] = []

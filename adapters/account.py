@@ -16,7 +16,7 @@ from domain.delivery import AccountControl
 from domain.ports import GateState
 from domain.rate_limit import AccountLimits
 
-_STANDING = ("campaignId", "complianceLevel", "status", "wanted", "wish", "settled")
+_STANDING = ("campaignId", "complianceLevel", "status", "wanted", "wish", "settled", "recalledAt", "partOf")
 
 _Kind = Literal["control", "limits"]
 _Setting = TypeVar("_Setting", AccountControl, AccountLimits)
@@ -60,7 +60,7 @@ class DynamoAccounts:
         return found
 
     async def read(self, account_id: str, campaign_ids: Sequence[str]) -> GateState:
-        """One call for up to 98 campaigns."""
+        """One call for up to 98 campaigns; a second one for the campaigns of dead letters that are sent once more."""
         found = await self._dynamo.batch_get_across(
             [
                 ("accounts", _key(account_id, "control")),
@@ -70,12 +70,23 @@ class DynamoAccounts:
             {"campaigns": _STANDING},
         )
         settings = {item["item"]["S"]: item for item in found.get("accounts", [])}
-        standings = [_in_force(from_item(CampaignStanding, item)) for item in found.get("campaigns", [])]
+        standings = await self._under([_standing(item) for item in found.get("campaigns", [])])
         return GateState(
             control=_or_default(AccountControl, account_id, settings.get("control")),
             limits=_or_default(AccountLimits, account_id, settings.get("limits")),
             campaigns={standing.campaign_id: standing for standing in standings},
         )
+
+    async def _under(self, standings: list[CampaignStanding]) -> list[CampaignStanding]:
+        """Each as what it is a part of lets it be."""
+        wholes = dict.fromkeys(standing.part_of for standing in standings if standing.part_of)
+        if not wholes:
+            return standings
+        keys = [("campaigns", record_key(campaign_id)) for campaign_id in wholes]
+        found = await self._dynamo.batch_get_across(keys, {"campaigns": _STANDING})
+        by_id = {item["campaignId"]["S"]: from_item(CampaignStanding, item) for item in found.get("campaigns", [])}
+        # One that was erased stops nothing any more.
+        return [each.under(by_id.get(each.part_of, each)) for each in standings]
 
     async def _put(self, kind: _Kind, setting: AccountControl | AccountLimits, entry: AuditEntry | None) -> bool:
         in_force = {
@@ -90,7 +101,8 @@ class DynamoAccounts:
         return bool(await self._dynamo.transact_each({kind: [in_force, history, *audited]}))
 
 
-def _in_force(stored: CampaignStanding) -> CampaignStanding:
+def _standing(item: Item) -> CampaignStanding:
+    stored = from_item(CampaignStanding, item)
     return stored.model_copy(update={"status": stored.in_force})
 
 

@@ -49,6 +49,11 @@ class DynamoCampaigns:
         item = await self._get(campaign_id, "record")
         return None if item is None else from_item(CampaignRecord, item)
 
+    async def get_many(self, campaign_ids: Sequence[str]) -> Sequence[CampaignRecord]:
+        keys = [("campaigns", record_key(campaign_id)) for campaign_id in dict.fromkeys(campaign_ids)]
+        found = await self._dynamo.batch_get_across(keys)
+        return [from_item(CampaignRecord, item) for item in found.get("campaigns", [])]
+
     async def audience_page(self, campaign_id: str, account_id: str, page: int) -> AudiencePage:
         record = await self.get(campaign_id)
         item = None if record is None else await self._get(campaign_id, _page_key(record, account_id, page))
@@ -73,6 +78,19 @@ class DynamoCampaigns:
         # Whoever says the same once more did not get the answer.
         repeated = revision is not None and record.get("statusRevision") == value(revision)
         return int(record.get("settled", value(0))["N"]) if changed or repeated else None
+
+    async def mark_recalled(self, campaign_id: str, at: datetime) -> None:
+        try:
+            await self._dynamo.call(
+                self._dynamo.client.update_item,
+                TableName=self._table,
+                Key=record_key(campaign_id),
+                UpdateExpression="SET recalledAt = if_not_exists(recalledAt, :at)",
+                ConditionExpression="attribute_exists(campaignId)",
+                ExpressionAttributeValues={":at": value(sortable(at))},
+            )
+        except self._dynamo.client.exceptions.ConditionalCheckFailedException as error:
+            raise NotFound(f"campaign {campaign_id} is not in the store") from error
 
     async def _change(self, update: Item) -> tuple[bool, Item]:
         """Whether the record could be changed that way, and how it is now."""

@@ -49,6 +49,9 @@ class Dynamo:
 
     def __init__(self, client: "DynamoDBClient", executor: ThreadPoolExecutor, prefix: str) -> None:
         self.client = client
+        # botocore makes the classes of a client's errors when they are first asked for: two threads that do so at once
+        # get two classes each, and an error of the one is not caught as the other.
+        self._errors = client.exceptions
         self._executor = executor
         self._prefix = prefix
 
@@ -75,7 +78,7 @@ class Dynamo:
         for attempt in range(_CONFLICT_ATTEMPTS):
             try:
                 await self.call(self.client.transact_write_items, TransactItems=items)
-            except self.client.exceptions.TransactionCanceledException as error:
+            except self._errors.TransactionCanceledException as error:
                 codes = {reason.get("Code") for reason in cancellation_reasons(error)}
                 transient = {"TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded"}
                 if "ConditionalCheckFailed" in codes or not codes & transient or attempt == _CONFLICT_ATTEMPTS - 1:
@@ -98,7 +101,7 @@ class Dynamo:
                     await self.transact([item for name in pending for item in steps[name]])
                     made.update(pending)
                     break
-                except self.client.exceptions.TransactionCanceledException as error:
+                except self._errors.TransactionCanceledException as error:
                     refused = _refused(pending, steps, error)
                     if not refused:
                         raise
@@ -179,7 +182,7 @@ class Dynamo:
         for name in missing:
             try:
                 await self.call(self.client.create_table, TableName=self.table(name), **TABLES[name])
-            except self.client.exceptions.ResourceInUseException:
+            except self._errors.ResourceInUseException:
                 continue
         waiter = self.client.get_waiter("table_exists")
         for name in missing:

@@ -169,8 +169,12 @@ def compose(
     now: datetime,
     not_before: datetime | None = None,
     expires_at: datetime | None = None,
+    part_of: str = "",
 ) -> Draft:
-    """A record of one recipient and its message, ready to be queued. The text is kept in the message alone."""
+    """A record of one recipient and its message, ready to be queued. The text is kept in the message alone.
+
+    ``part_of``: the campaign that it belongs to.
+    """
     record = CampaignRecord(
         campaign_id=record_id,
         request_id=request_id,
@@ -189,6 +193,7 @@ def compose(
         created_at=now,
         status=CampaignStatus.RUNNING,
         delivery=DeliveryTerms(times=DeliveryTimes(not_before=not_before, expires_at=expires_at)),
+        part_of=part_of,
     )
     message = Message(
         message_id=UUID(record_id),

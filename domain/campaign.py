@@ -163,6 +163,8 @@ class Steered(Model):
     wanted: CampaignStatus | None = None
     wish: int = 0
     settled: int = 0
+    recalled_at: datetime | None = Field(default=None, description="when its first recall began")
+    part_of: str = Field(default="", description="the campaign whose dead letter this sends once more; empty: of none")
 
     @property
     def in_force(self) -> CampaignStatus:
@@ -176,6 +178,14 @@ class Steered(Model):
         if self.wanted is not None and (holds or self.wanted is CampaignStatus.CANCELLING):
             return self.wanted
         return self.status
+
+    @property
+    def stop(self) -> CampaignStatus | None:
+        """What keeps a message of it that failed from being sent once more; a campaign that ran to its end does not."""
+        if self.recalled_at is not None:
+            return CampaignStatus.CANCELLED
+        stopping = {CampaignStatus.PAUSED, CampaignStatus.CANCELLING, CampaignStatus.CANCELLED}
+        return self.in_force if self.in_force in stopping else None
 
 
 class AudiencePage(Model):
@@ -231,6 +241,11 @@ class CampaignStanding(Steered):
 
     campaign_id: str
     compliance_level: ComplianceLevel
+
+    def under(self, whole: Steered) -> Self:
+        """As a part of a campaign: what stops the whole stops a message that is sent once more, too."""
+        ended = self.status.is_final or self.status is CampaignStatus.CANCELLING
+        return self if ended or whole.stop is None else self.model_copy(update={"status": whole.stop})
 
 
 class CampaignInput(Model):

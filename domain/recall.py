@@ -29,7 +29,7 @@ _REASONS = {MASS_MESSAGE: SENT_TO_MANY, SAVED: SAVED_AT_PLATFORM}
 
 
 class NotRecalled(Model):
-    """A message that its recipient keeps, and why."""
+    """A message that its recipient keeps, or may have, and why."""
 
     message_id: UUID
     account_id: AccountId
@@ -39,8 +39,9 @@ class NotRecalled(Model):
 class RecallReport(Model):
     """What a recall has reached so far. ``complete``: nothing of the campaign is still on its way.
 
-    ``late``: could not be unsent any more; ``failed``: the gateway refused. Both name at most 1,000 messages;
-    ``lateCount`` and ``failedCount`` count them all.
+    ``late``: could not be unsent any more; ``failed``: the gateway refused, or nobody knows whether the message
+    arrived (``outcome_unknown:…``). Both name at most 1,000 messages; ``lateCount`` and ``failedCount`` count them all.
+    Dead letters of it that were sent once more count as messages of their own.
     """
 
     campaign_id: str
@@ -94,7 +95,8 @@ def report(
     refusals: Mapping[UUID, str],
     complete: bool,
 ) -> RecallReport:
-    """``kept``: messages that are still sent, or saved to be sent later; ``refusals``: the gateway's, by message."""
+    """``kept``: messages that are still sent, saved to be sent later, or perhaps sent; ``refusals``: why they could not
+    be taken back, by message, where it is not their age."""
     late: list[NotRecalled] = []
     failed: list[NotRecalled] = []
     for message in kept:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from uuid import UUID
 
+from domain.campaign import CampaignStanding
 from domain.delivery import Message, MessageStatus
 from domain.rate_limit import MessageType
 from domain.send_queue import Deferred, DeliveryReport, Settled
@@ -11,6 +12,9 @@ LOOK_AGAIN_MS = 600_000
 """How long an account stands still at most before the store is asked whether it still has to."""
 
 CHANGED_WAIT_MS = 1_000
+
+PART_WAIT_MS = 60_000
+"""How long a dead letter that is sent once more waits for its paused campaign, which does not know to wake it."""
 
 
 class Findings:
@@ -32,6 +36,13 @@ class Findings:
     def defer(self, message_id: UUID, delay_ms: int, reason: str) -> None:
         """The message waits, the account does not."""
         self.deferred.append(Deferred(message_id=message_id, delay_ms=delay_ms, reason=reason))
+
+    def pause(self, message: Message, campaign: CampaignStanding) -> None:
+        """The message waits for its campaign to go on."""
+        if campaign.part_of:
+            self.defer(message.message_id, PART_WAIT_MS, "campaign_paused")
+        else:
+            self.paused.add(message.campaign_id)
 
     def stop(self, wait_ms: int, reason: str) -> None:
         """The account waits."""

@@ -11,6 +11,7 @@ from activities.delivery.events import PlatformEvents
 from activities.delivery.findings import Findings
 from activities.delivery.hold import hold_account
 from activities.delivery.ports import DeliveryPorts, Granted, is_open
+from domain.dead_letter import OUTCOME_UNKNOWN
 from domain.delivery import (
     Attempt,
     Delivered,
@@ -94,7 +95,7 @@ class Outcomes:
     async def _chat_unread(self, message: Message, error: GatewayError) -> None:
         if error.fault in UNREADABLE:
             # The chat is gone: what became of the message can't be learnt any more.
-            await self.fail(message, f"outcome_unknown:{error.fault}")
+            await self.fail(message, f"{OUTCOME_UNKNOWN}:{error.fault}")
             return
         next_step = after_failure(
             error.fault, attempts=0, outcome_open=True, retry_after_s=error.retry_after_s, jitter=0

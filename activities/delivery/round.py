@@ -71,7 +71,8 @@ class DeliveryActivities:
 
     async def _has_ended(self, message: Message, gate: GateState, found: Findings) -> bool:
         """Whether there is nothing to send any more, or not now; ends what must end."""
-        status = gate.campaigns[message.campaign_id].status
+        campaign = gate.campaigns[message.campaign_id]
+        status = campaign.status
         if message.status.is_terminal:
             found.settle(message.message_id, message.status)
         elif status not in {CampaignStatus.RUNNING, CampaignStatus.PAUSED, CampaignStatus.PLANNING}:
@@ -79,7 +80,7 @@ class DeliveryActivities:
         elif is_expired(message, datetime.now(UTC)):
             await self._outcomes(message, found).end(message, MessageStatus.SKIPPED, "expired")
         elif status is not CampaignStatus.RUNNING:
-            found.paused.add(message.campaign_id)
+            found.pause(message, campaign)
         else:
             return False
         return True

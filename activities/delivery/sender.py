@@ -120,7 +120,7 @@ class Sender:
             return record
         await self.outcomes.give_back([granted])
         if record is not None and record.status in {CampaignStatus.PAUSED, CampaignStatus.PLANNING}:
-            self._found.paused.add(message.campaign_id)
+            self._found.pause(message, record)
         elif not running or late:
             # The next round ends it.
             self._found.defer(message.message_id, 0, "campaign_cancelled" if not running else "expired")

@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime
 from typing import Annotated
-from uuid import NAMESPACE_URL, UUID, uuid5
+from uuid import UUID
 
 from fastapi import APIRouter, Depends, Path, Query
 from pydantic import Field
@@ -27,14 +27,13 @@ from api.openapi import problems
 from api.refusals import QueueFull
 from api.views import MessagePage
 from domain.access import Principal
+from domain.campaign import CampaignRecord, CampaignStatus
+from domain.dead_letter import may_have_arrived, retry_id
 from domain.delivery import Message, MessageOrigin, Priority
 from domain.errors import Conflict, NotFound, RateLimitExceeded
 from domain.model import Model, Request
 
 router = APIRouter(prefix="/api/v2/queues", tags=["queues"])
-
-_RETRIES = uuid5(NAMESPACE_URL, "huntaze:dead-letter-retry")
-_OUTCOME_UNKNOWN = "outcome_unknown"
 
 
 class DeadLetterQuery(Request):
@@ -101,24 +100,28 @@ async def retry(
 ) -> Retried:
     """As a single message with the same text and recipient, which the rules and the moderation look at once more.
 
-    Repeating this is harmless: it is the same message.
+    It still belongs to its campaign: a pause, a cancellation, a recall and ``expiresAt`` reach it. Repeating this is
+    harmless: it is the same message.
     """
-    retry_id = str(uuid5(_RETRIES, str(message_id)))
-    retried = Retried(dead_letter_id=message_id, message_id=retry_id, status_url=f"{MESSAGES}/{retry_id}")
+    again_id = str(retry_id(message_id))
+    retried = Retried(dead_letter_id=message_id, message_id=again_id, status_url=f"{MESSAGES}/{again_id}")
     letter = await ports.messages.dead_letter(account_id, message_id)
     if letter is None:
-        record = await ports.campaigns.get(retry_id)
+        record = await ports.campaigns.get(again_id)
         if record is None or record.account_id != account_id:
             raise _absent()
         return retried
-    if letter.reason.startswith(_OUTCOME_UNKNOWN) and not body.force:
+    if may_have_arrived(letter) and not body.force:
         raise Conflict(
             'Whether the fan has this message already could not be found out. Look into the chat; then send {"force": '
             "true} to send it in any case, or discard it.",
             field="force",
         )
     require_accepting(await ports.accounts.control(account_id))
-    again = await _again(letter, retry_id, caller, ports)
+    original = await ports.campaigns.get(letter.campaign_id)
+    _require_in_time(letter)
+    await _require_going_on(original, ports)
+    again = await _again(letter, original, caller, ports)
     require_room(await queues.outlook(account_id), again.record.priority, may_wait=True)
     stored = await store(again, ports)
     try:
@@ -128,7 +131,7 @@ async def retry(
             "The send queue of the account is full. The dead letter stays on the list; retry it after Retry-After.",
             retry_after_s=error.retry_after_s,
         ) from error
-    await ports.messages.close_dead_letter(letter, f"retried_by:{caller.user_id}:{retry_id}")
+    await ports.messages.close_dead_letter(letter, f"retried_by:{caller.user_id}:{again_id}")
     return retried
 
 
@@ -152,13 +155,33 @@ async def discard(
     return letter
 
 
-async def _again(letter: Message, retry_id: str, caller: Principal, ports: Ports) -> Draft:
+def _require_in_time(letter: Message) -> None:
+    if letter.expires_at is not None and letter.expires_at <= datetime.now(UTC):
+        raise Conflict(
+            f"The message was not to be sent after {letter.expires_at:%Y-%m-%dT%H:%M:%SZ} (expiresAt). Discard it, and "
+            f"send what is still true as a new message: POST {MESSAGES}."
+        )
+
+
+async def _require_going_on(original: CampaignRecord | None, ports: Ports) -> None:
+    """Raises ``Conflict`` when somebody has ended the campaign for good; what is paused can be waited for."""
+    if original is None:
+        return
+    whole = await ports.campaigns.get(original.part_of) if original.part_of else original
+    if whole is None or whole.stop in {None, CampaignStatus.PAUSED}:
+        return
+    raise Conflict(
+        f"The campaign of the message was {'recalled' if whole.recalled_at else 'cancelled'}; nothing of it is sent "
+        f"any more. Discard it, or send its text as a new message: POST {MESSAGES}."
+    )
+
+
+async def _again(letter: Message, original: CampaignRecord | None, caller: Principal, ports: Ports) -> Draft:
     """The same message once more, for whoever asked for the first one, approved by whoever asks for it now."""
-    original = await ports.campaigns.get(letter.campaign_id)
     now = datetime.now(UTC)
     origin = letter.origin or MessageOrigin(provider="caller", model="", prompt_version="")
     return compose(
-        record_id=retry_id,
+        record_id=str(retry_id(letter.message_id)),
         request_id=f"retry-{letter.message_id}",
         owner=original.owner if original is not None else caller.user_id,
         account_id=letter.account_id,
@@ -170,6 +193,8 @@ async def _again(letter: Message, retry_id: str, caller: Principal, ports: Ports
         report=await require_moderated(letter.text, require_compliant(letter.text), ports),
         fingerprint=str(letter.message_id),
         now=now,
+        expires_at=letter.expires_at,
+        part_of="" if original is None else original.part_of or original.campaign_id,
     )
 
 

@@ -1,5 +1,6 @@
 """Taking a campaign back: what waits is cancelled, what is young enough is unsent, the rest is named."""
 
+from datetime import UTC, datetime
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Depends, Header, Path, Response
@@ -69,6 +70,7 @@ async def recall(
     """Cancels the campaign, unsends what the platform still lets go, and lists what it could not. Harmless again."""
     # From here on nothing more is sent, whoever carries out the rest, and when.
     await ports.campaigns.want(record.campaign_id, CampaignStatus.CANCELLING)
+    await ports.campaigns.mark_recalled(record.campaign_id, datetime.now(UTC))
     try:
         await engine.recall(record)
     except EngineUnavailable:

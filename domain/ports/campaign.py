@@ -38,6 +38,10 @@ class CampaignStore(Protocol):
         """The request with its present status."""
         ...
 
+    async def get_many(self, campaign_ids: Sequence[str]) -> Sequence[CampaignRecord]:
+        """Those that exist, in no order, each with its present status."""
+        ...
+
     async def audience_page(self, campaign_id: str, account_id: str, page: int) -> AudiencePage: ...
 
     async def want(self, campaign_id: str, status: CampaignStatus) -> int | None:
@@ -65,6 +69,13 @@ class CampaignStore(Protocol):
         ``revision`` counts a workflow's changes from 1: one that is not newer than what is stored is superseded and
         changes nothing. ``None``, for when no workflow is left: the last word, whatever revision is stored.
         A final status is never replaced by it; only ``save_result`` does that.
+        """
+        ...
+
+    async def mark_recalled(self, campaign_id: str, at: datetime) -> None:
+        """Record that what was sent is taken back; the first time counts.
+
+        Raises ``NotFound`` for a request that is not in the store.
         """
         ...
 

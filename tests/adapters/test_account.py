@@ -1,6 +1,7 @@
 """What operators set for accounts, and what may stop a send."""
 
 import asyncio
+from typing import Any
 
 import pytest
 
@@ -164,6 +165,43 @@ class TestGate:
             records[0].campaign_id: CampaignStatus.PAUSED,
             records[1].campaign_id: CampaignStatus.PLANNING,
         }
+
+    @pytest.mark.parametrize(
+        ("wish", "of_the_part"),
+        [
+            (CampaignStatus.PAUSED, CampaignStatus.PAUSED),
+            (CampaignStatus.CANCELLING, CampaignStatus.CANCELLING),
+            (CampaignStatus.COMPLETED, CampaignStatus.RUNNING),
+        ],
+    )
+    async def test_what_stops_a_campaign_stops_its_dead_letter_that_is_sent_once_more(
+        self,
+        accounts: DynamoAccounts,
+        campaigns: DynamoCampaigns,
+        account: str,
+        wish: CampaignStatus,
+        of_the_part: CampaignStatus,
+    ) -> None:
+        whole = await campaigns.create(a_record(a_campaign(), status=CampaignStatus.RUNNING), ())
+        fields: dict[str, Any] = {"part_of": whole.campaign_id, "status": CampaignStatus.RUNNING}
+        part = await campaigns.create(a_record(a_campaign(), **fields), ())
+        if wish.is_final:
+            await campaigns.set_status(whole.campaign_id, wish, "")
+        else:
+            await campaigns.want(whole.campaign_id, wish)
+        found = (await accounts.read(account, [part.campaign_id])).campaigns
+        assert {key: standing.status for key, standing in found.items()} == {part.campaign_id: of_the_part}
+        await campaigns.mark_recalled(whole.campaign_id, NOW)
+        found = (await accounts.read(account, [part.campaign_id])).campaigns
+        assert found[part.campaign_id].status is CampaignStatus.CANCELLED
+
+    async def test_a_campaign_that_was_erased_stops_nothing(
+        self, accounts: DynamoAccounts, campaigns: DynamoCampaigns, account: str
+    ) -> None:
+        fields: dict[str, Any] = {"part_of": a_campaign(), "status": CampaignStatus.RUNNING}
+        part = await campaigns.create(a_record(a_campaign(), **fields), ())
+        found = (await accounts.read(account, [part.campaign_id])).campaigns
+        assert found[part.campaign_id].status is CampaignStatus.RUNNING
 
     async def test_without_campaigns(self, accounts: DynamoAccounts, account: str) -> None:
         await accounts.put_control(a_control(account))

@@ -1,10 +1,14 @@
 """Tables, conversions, and calls in any number."""
 
+import asyncio
+import threading
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
+from typing import Any
 from uuid import uuid4
 
 import pytest
+from botocore.errorfactory import ClientExceptionsFactory
 from botocore.exceptions import ClientError
 from hypothesis import given
 from hypothesis import strategies as st
@@ -38,6 +42,25 @@ class Everything(Model):
     totals: dict[str, int]
     at: datetime | None = None
     nothing: str | None = None
+
+
+class TestErrors:
+    async def test_their_classes_are_made_before_threads_ask_for_them(
+        self, settings: Settings, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        made: list[int] = []
+        make = ClientExceptionsFactory.create_client_exceptions
+
+        def counted(factory: ClientExceptionsFactory, service: Any) -> Any:
+            made.append(threading.get_ident())
+            return make(factory, service)
+
+        monkeypatch.setattr(ClientExceptionsFactory, "create_client_exceptions", counted)
+        async with open_dynamo(settings.model_copy(update={"table_prefix": f"none-{uuid4().hex[:8]}-"})) as dynamo:
+            lost = [dynamo.get("campaigns", {"campaignId": value("x"), "item": value("record")}) for _ in range(8)]
+            answers = await asyncio.gather(*lost, return_exceptions=True)
+            assert {type(answer) for answer in answers} == {dynamo.client.exceptions.ResourceNotFoundException}
+        assert made == [threading.get_ident()]
 
 
 class TestMigrate:

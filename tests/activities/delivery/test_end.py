@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
@@ -74,6 +75,40 @@ class TestEnds:
         report = await deliver(message)
         assert [settled.status for settled in report.settled] == [MessageStatus.FAILED]
         assert (await stored(ports, message)).reason == "outcome_unknown:banned_words"
+
+
+class TestSentOnceMore:
+    """A dead letter's second message, which obeys its campaign."""
+
+    @pytest.fixture
+    async def again(self, ports: Ports, record: CampaignRecord) -> Message:
+        fields = {
+            "campaign_id": str(uuid4()),
+            "part_of": record.campaign_id,
+            "status": CampaignStatus.RUNNING,
+            "fingerprint": "again",
+        }
+        part = await ports.campaigns.create(record.model_copy(update=fields), ())
+        return (await queue(ports, part, "1000"))[0]
+
+    async def test_waits_for_a_paused_campaign_and_looks_again(
+        self, ports: Ports, record: CampaignRecord, again: Message, onlyfans: Simulator, deliver: Deliver
+    ) -> None:
+        await ports.campaigns.want(record.campaign_id, CampaignStatus.PAUSED)
+        report = await deliver(again)
+        [waits] = report.deferred
+        assert (waits.message_id, waits.delay_ms, waits.reason) == (again.message_id, 60_000, "campaign_paused")
+        # The queue would wait for a word that nobody says.
+        assert report.paused_campaigns == ()
+        await ports.campaigns.set_status(record.campaign_id, CampaignStatus.RUNNING, "")
+        assert [settled.status for settled in (await deliver(again)).settled] == [MessageStatus.SENT]
+
+    async def test_ends_with_a_cancelled_campaign(
+        self, ports: Ports, record: CampaignRecord, again: Message, onlyfans: Simulator, deliver: Deliver
+    ) -> None:
+        await ports.campaigns.want(record.campaign_id, CampaignStatus.CANCELLING)
+        assert [settled.status for settled in (await deliver(again)).settled] == [MessageStatus.CANCELLED]
+        assert await accepted(onlyfans) == 0
 
 
 class TestMarkedAndNeverTried:

@@ -1,0 +1,225 @@
+"""Dead letters: sent again or let be, and once more under their campaign's rule."""
+
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+import httpx
+import pytest
+
+from adapters.bootstrap import Ports
+from domain.campaign import CampaignRecord, CampaignStatus
+from domain.delivery import Attempt, Message, MessageOrigin, MessageStatus, Outcome
+from domain.rate_limit import MessageType, Slot
+from tests.api.identity import bearer
+from tests.api.test_message import MESSAGES, body, hold, sent_when
+from tests.api.test_progress import CAMPAIGNS
+from tests.api.test_queue import queue_of
+from tests.domain.builders import a_campaign, a_message, a_record
+from tests.local import Simulator
+
+Headers = dict[str, str]
+
+
+async def dead_letter(api: httpx.AsyncClient, caller: Headers, account: str) -> dict[str, Any]:
+    """A message that the platform refused for its words."""
+    refused = await api.post(
+        MESSAGES, json=body(account, text="No blackmail, please."), headers=caller | {"Prefer": "wait=30"}
+    )
+    assert refused.status_code == 422, refused.text
+    [letter] = (await api.get(f"{queue_of(account)}/dead-letters", headers=caller)).json()["messages"]
+    return dict(letter)
+
+
+async def unknown_outcome(
+    ports: Ports, account: str, campaign: str = "", recipient: str = "1", **changes: Any
+) -> Message:
+    """A message that was given up without knowing whether it arrived."""
+    fields: dict[str, Any] = {"account_id": account, "message_type": MessageType.CUSTOM, **changes}
+    letter = a_message(campaign or str(uuid4()), recipient, status=MessageStatus.QUEUED, **fields)
+    await ports.messages.create_many([letter])
+    slot = Slot(lease_id=str(uuid4()), account_id=account, message_type=MessageType.CUSTOM, counts_at_us=1)
+    attempt, now = Attempt(message=letter, slot=slot), datetime.now(UTC)
+    assert await ports.messages.begin_sends([attempt], now) == {letter.message_id}
+    failed = Outcome(
+        attempt=attempt, status=MessageStatus.FAILED, reason="outcome_unknown:recipient_not_found", attempts=1, at=now
+    )
+    await ports.messages.settle([failed])
+    return letter
+
+
+@pytest.mark.usefixtures("worker", "onlyfans")
+class TestRetryAndDiscard:
+    async def test_a_retry_is_one_message_however_often_it_is_asked_for(
+        self, api: httpx.AsyncClient, caller: Headers, account: str, staff: Headers
+    ) -> None:
+        letter = await dead_letter(api, caller, account)
+        url = f"{queue_of(account)}/dead-letters/{letter['messageId']}"
+        assert (await api.get(url, headers=caller)).json() == letter
+        answers = [await api.post(f"{url}/retry", headers=headers) for headers in (caller, caller, staff)]
+        assert [answer.status_code for answer in answers] == [202, 202, 202]
+        [retried] = {answer.json()["messageId"] for answer in answers}
+        # The words are still the same, so it fails again, as another dead letter.
+        again = await sent_when(api, caller, retried, "failed")
+        assert (again["text"], again["recipientId"]) == (letter["text"], letter["recipientId"])
+        [left] = (await api.get(f"{queue_of(account)}/dead-letters", headers=caller)).json()["messages"]
+        assert left["messageId"] == retried
+        assert (await api.get(url, headers=caller)).status_code == 404
+
+    async def test_whoever_asks_for_a_retry_approves_it_then(
+        self, api: httpx.AsyncClient, caller: Headers, owner: str, account: str, ports: Ports
+    ) -> None:
+        asked_at = datetime.now(UTC)
+        origin = MessageOrigin(
+            provider="openai",
+            model="gpt-4o-mini",
+            prompt_version="write.v2",
+            approved_by="ana",
+            approved_at=asked_at - timedelta(days=1),
+        )
+        letter = await unknown_outcome(ports, account, text="Hello Maya, spring is here.", origin=origin)
+        url = f"{queue_of(account)}/dead-letters/{letter.message_id}/retry"
+        retried = (await api.post(url, json={"force": True}, headers=caller)).json()["messageId"]
+        (again,) = (await ports.messages.get_many(retried, [UUID(retried)])).values()
+        assert again.origin is not None
+        assert (again.origin.model, again.origin.prompt_version) == ("gpt-4o-mini", "write.v2")
+        assert again.origin.approved_by == owner
+        assert again.origin.approved_at is not None
+        assert again.origin.approved_at >= asked_at
+
+    @pytest.mark.parametrize(
+        ("text", "rule"),
+        [
+            ("Pay me on PayPal, Maya.", "off-platform-payment"),
+            ("My minor in college was art, Maya.", "moderation-sexual-minors"),
+        ],
+    )
+    async def test_what_is_blocked_by_now_is_not_sent_again(
+        self, api: httpx.AsyncClient, caller: Headers, account: str, ports: Ports, text: str, rule: str
+    ) -> None:
+        letter = await unknown_outcome(ports, account, text=text)
+        url = f"{queue_of(account)}/dead-letters/{letter.message_id}"
+        refused = await api.post(f"{url}/retry", json={"force": True}, headers=caller)
+        assert (refused.status_code, refused.json()["errorType"]) == (422, "compliance_violation")
+        assert rule in refused.json()["errors"][0]["message"]
+        assert (await api.get(url, headers=caller)).json()["text"] == text
+
+    async def test_a_discarded_one_is_off_the_list(self, api: httpx.AsyncClient, caller: Headers, account: str) -> None:
+        letter = await dead_letter(api, caller, account)
+        url = f"{queue_of(account)}/dead-letters/{letter['messageId']}"
+        assert (await api.post(f"{url}/discard", json={}, headers=caller)).status_code == 422
+        discarded = await api.post(f"{url}/discard", json={"reason": "The fan has left."}, headers=caller)
+        assert (discarded.status_code, discarded.json()["status"]) == (200, "failed")
+        assert (await api.get(f"{queue_of(account)}/dead-letters", headers=caller)).json()["messages"] == []
+        assert (await api.post(f"{url}/retry", headers=caller)).status_code == 404
+
+    async def test_what_the_fan_may_have_already_is_sent_again_only_on_purpose(
+        self, api: httpx.AsyncClient, caller: Headers, account: str, ports: Ports
+    ) -> None:
+        letter = await unknown_outcome(ports, account)
+        url = f"{queue_of(account)}/dead-letters/{letter.message_id}/retry"
+        refused = await api.post(url, headers=caller)
+        assert (refused.status_code, refused.json()["errors"][0]["field"]) == (409, "force")
+        retried = await api.post(url, json={"force": True}, headers=caller)
+        assert retried.status_code == 202
+        sent = await sent_when(api, caller, retried.json()["messageId"], "sent")
+        assert (sent["text"], sent["recipientId"]) == (letter.text, letter.recipient_id)
+
+    async def test_of_another_account_is_404(self, api: httpx.AsyncClient, caller: Headers, account: str) -> None:
+        letter = await dead_letter(api, caller, account)
+        elsewhere = f"acct_{uuid4().hex[:16]}"
+        url = f"{queue_of(elsewhere)}/dead-letters/{letter['messageId']}"
+        assert (await api.post(f"{url}/retry", headers=bearer("staff", "admin"))).status_code == 404
+
+
+Failed = Callable[..., Awaitable[str]]
+
+
+@pytest.mark.usefixtures("worker")
+class TestUnderItsCampaign:
+    """The message that takes a dead letter's place obeys what became of the campaign."""
+
+    @pytest.fixture
+    async def campaign(self, ports: Ports, account: str, owner: str) -> CampaignRecord:
+        """One that ran to its end."""
+        fields: dict[str, Any] = {"account_id": account, "owner": owner, "status": CampaignStatus.COMPLETED}
+        return await ports.campaigns.create(a_record(a_campaign(), **fields), ())
+
+    @pytest.fixture
+    def failed(self, ports: Ports, account: str, campaign: CampaignRecord) -> Failed:
+        """Stores a dead letter of the campaign; returns its URL."""
+
+        async def build(**changes: Any) -> str:
+            letter = await unknown_outcome(
+                ports, account, campaign.campaign_id, text="Hello Maya, spring is here.", **changes
+            )
+            return f"{queue_of(account)}/dead-letters/{letter.message_id}"
+
+        return build
+
+    async def retried(self, api: httpx.AsyncClient, caller: Headers, url: str) -> str:
+        answer = await api.post(f"{url}/retry", json={"force": True}, headers=caller)
+        assert answer.status_code == 202, answer.text
+        return str(answer.json()["messageId"])
+
+    async def test_it_expires_when_the_first_one_would_have(
+        self, api: httpx.AsyncClient, caller: Headers, ports: Ports, account: str, failed: Failed
+    ) -> None:
+        await hold(ports, account)
+        until = datetime.now(UTC) + timedelta(hours=1)
+        again = await self.retried(api, caller, await failed(expires_at=until))
+        found = (await api.get(f"{MESSAGES}/{again}", headers=caller)).json()
+        assert datetime.fromisoformat(found["expiresAt"]) == until
+
+    async def test_one_that_is_too_late_is_409_and_stays_on_the_list(
+        self, api: httpx.AsyncClient, caller: Headers, failed: Failed
+    ) -> None:
+        url = await failed(expires_at=datetime(2026, 11, 1, 12, tzinfo=UTC))
+        refused = await api.post(f"{url}/retry", json={"force": True}, headers=caller)
+        assert (refused.status_code, "2026-11-01T12:00:00Z" in refused.json()["detail"]) == (409, True)
+        assert (await api.get(url, headers=caller)).status_code == 200
+
+    @pytest.mark.parametrize("end", ["cancelled", "recalled"])
+    async def test_of_a_campaign_that_was_ended_for_good_is_409(
+        self, api: httpx.AsyncClient, caller: Headers, ports: Ports, failed: Failed, campaign: CampaignRecord, end: str
+    ) -> None:
+        url = await failed()
+        if end == "recalled":
+            answer = await api.post(f"{CAMPAIGNS}/{campaign.campaign_id}/recall", headers=caller)
+            assert answer.status_code in {200, 202}
+        else:
+            await ports.campaigns.create(
+                a_record(part := a_campaign(), part_of=campaign.campaign_id, status=CampaignStatus.CANCELLED), ()
+            )
+            letter = await unknown_outcome(ports, campaign.account_id, part, text="Hello Maya, spring is here.")
+            url = f"{queue_of(campaign.account_id)}/dead-letters/{letter.message_id}"
+            await ports.campaigns.mark_recalled(campaign.campaign_id, datetime.now(UTC))
+        refused = await api.post(f"{url}/retry", json={"force": True}, headers=caller)
+        assert refused.status_code == 409
+        assert "The campaign of the message was" in refused.json()["detail"]
+
+    async def test_a_recall_takes_back_what_was_sent_once_more_and_cancels_what_waits(
+        self,
+        api: httpx.AsyncClient,
+        caller: Headers,
+        ports: Ports,
+        account: str,
+        onlyfans: Simulator,
+        failed: Failed,
+        campaign: CampaignRecord,
+    ) -> None:
+        sent = await self.retried(api, caller, await failed())
+        await sent_when(api, caller, sent, "sent")
+        await hold(ports, account)
+        waits = await self.retried(api, caller, await failed(recipient="1002004"))
+        answer = await api.post(f"{CAMPAIGNS}/{campaign.campaign_id}/recall", headers=caller | {"Prefer": "wait=60"})
+        assert answer.status_code == 200, answer.text
+        report = answer.json()
+        assert (report["recalled"], report["cancelled"], report["complete"]) == (1, 1, True)
+        # Nobody knows whether the fans have the first ones.
+        assert [each["reason"] for each in report["failed"]] == ["outcome_unknown:recipient_not_found"] * 2
+        await sent_when(api, caller, sent, "recalled")
+        await sent_when(api, caller, waits, "cancelled")
+        [arrived] = (await onlyfans.get("received"))["received"][account].values()
+        assert [copy["unsent"] for copy in arrived] == [True]
