@@ -68,8 +68,9 @@ class TestAPlan:
     async def test_of_a_person_takes_the_place_of_one_that_was_refused(
         self, api: httpx.AsyncClient, caller: Headers, intent: Intent, ai: Simulator
     ) -> None:
-        await ai.fault("content_filter", dialect="azure", count=2)
-        accepted = await start(api, caller, intent(audience=2))
+        brief = f"Nobody has planned this: {uuid4()}"
+        await ai.fault("content_filter", dialect="azure", count=2, only_contains=brief)
+        accepted = await start(api, caller, intent(audience=2, brief=brief))
         url = f"{CAMPAIGNS}/{accepted['campaignId']}"
         assert (await awaited(api, caller, accepted["statusUrl"]))["reason"] == "compliance_violation"
         assert (await api.get(f"{url}/plan", headers=caller)).status_code == 404

@@ -64,7 +64,8 @@ payloads = st.dictionaries(
 bodies = st.fixed_dictionaries(
     {},
     optional={
-        "user_id": st.text(max_size=20) | anything,
+        # Most of the time one that is taken, or nothing beyond it would be tried.
+        "user_id": st.sampled_from(["u1", "7", "user-42"]) | st.text(max_size=20) | anything,
         "userId": st.text(max_size=20) | anything,
         "action": st.sampled_from(list(ACTION_TYPES)) | anything,
         "payload": payloads | anything,

@@ -230,7 +230,7 @@ class TestReview:
 
 class TestFailures:
     async def test_an_outage_of_azure_falls_back_to_openai(self, launcher: Launcher) -> None:
-        await launcher.ai.fault("server_error", dialect="azure", count=2)
+        await launcher.ai.fault("server_error", dialect="azure", endpoint="chat", count=2)
         _, handle = await launcher.campaign(3)
         result = await handle.result()
         (step,) = result.fallback_history

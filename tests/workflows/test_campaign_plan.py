@@ -34,10 +34,11 @@ Unplanned = Callable[..., Awaitable[tuple[CampaignRecord, Handle, CampaignProgre
 def refused(launcher: Launcher) -> Unplanned:
     """A campaign whose brief Azure refuses to plan, when it has begun to wait for a person."""
 
-    async def start(**changes: Any) -> tuple[CampaignRecord, Handle, CampaignProgress]:
-        # The question and its tamer wording.
-        await launcher.ai.fault("content_filter", dialect="azure", count=2)
-        return await waiting(launcher, **changes)
+    async def start(brief: str = "", **changes: Any) -> tuple[CampaignRecord, Handle, CampaignProgress]:
+        brief = brief or f"Nobody has planned this: {uuid4()}"
+        # The question and its tamer wording, whoever else asks for something meanwhile.
+        await launcher.ai.fault("content_filter", dialect="azure", count=2, only_contains=brief)
+        return await waiting(launcher, brief=brief, **changes)
 
     return start
 
@@ -110,7 +111,7 @@ class TestARefusedPlan:
         self, launcher: Launcher, refused: Unplanned
     ) -> None:
         brief = f"Planned by another one: {uuid4()}"
-        await launcher.ai.fault("server_error", status=503, dialect="azure", count=2)
+        await launcher.ai.fault("server_error", status=503, dialect="azure", count=2, only_contains=brief)
         _, handle = await launcher.campaign(3, brief=brief)
         assert (await handle.result()).outcomes == {S.SENT: 3}
         _, handle, progress = await refused(brief=brief)
