@@ -128,7 +128,7 @@ class AlternativeActivities:
                 standing = await self._standing(request, record)
             first = None if standing is None else standing.first
             if standing is not None and first is not None and not first.status.is_terminal:
-                waits = await self._call(request, record, gate, first, standing.waiting)
+                waits = await self._call(request, first, standing.waiting)
                 first = await self._stored(request.campaign_id, first.message_id)
                 if first is not None and (not first.status.is_terminal or _is_out(first)):
                     return waits or AlternativeTaken(done=False, wait_ms=1)
@@ -155,21 +155,16 @@ class AlternativeActivities:
         wait_ms = CLOSED_WAIT_MS if answer.retry_after_ms is None else max(1, answer.retry_after_ms)
         return AlternativeTaken(done=False, wait_ms=wait_ms, reason=f"rate_limit:{answer.binding_layer}")
 
-    async def _call(
-        self,
-        request: TakeAlternative,
-        record: CampaignRecord,
-        gate: GateState,
-        first: Message,
-        waiting: Sequence[Fan],
-    ) -> AlternativeTaken | None:
+    async def _call(self, request: TakeAlternative, first: Message, waiting: Sequence[Fan]) -> AlternativeTaken | None:
         """Call, and tell how long to wait should that not have been the end."""
         key = mass_message_key(request.campaign_id, request.account_id)
+        # Once more: to store an audience may have taken minutes.
+        gate = await self._ports.gate.read(request.account_id, [request.campaign_id])
         # Delivery ends what has to end, and sees to it that nothing is sent meanwhile; to nobody no call is made.
         reach = NOBODY
         if request.action is not AlternativeAction.MASS_MESSAGE:
             reach = Reach(reached=tuple(waiting), until=inf)
-        elif _may_call(record, gate, first, datetime.now(UTC)):
+        elif _may_call(gate, first, datetime.now(UTC)):
             try:
                 reach = await reachable(self._ports, gate.limits, waiting, key)
             except DependencyUnavailable:
@@ -286,9 +281,11 @@ def _is_out(message: Message) -> bool:
     return alone or (message.status is MessageStatus.SKIPPED and message.reason == LEFT_OUT)
 
 
-def _may_call(record: CampaignRecord, gate: GateState, first: Message, now: datetime) -> bool:
+def _may_call(gate: GateState, first: Message, now: datetime) -> bool:
     """Whether slots are worth taking; delivery has the last word."""
-    return record.in_force is CampaignStatus.RUNNING and gate.control.state.sends and not is_expired(first, now)
+    campaign = gate.campaigns.get(first.campaign_id)
+    running = campaign is not None and campaign.status is CampaignStatus.RUNNING
+    return running and gate.control.state.sends and not is_expired(first, now)
 
 
 def _end_without_a_call(action: AlternativeAction, record: CampaignRecord, now: datetime) -> _End | None:
