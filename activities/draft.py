@@ -74,18 +74,26 @@ class Inspection:
             str(each_id): fingerprint(text, each.recipient.name)
             for each_id, text, each in zip(ids, said, texts, strict=True)
         }
-        alike, flags, judgements = await asyncio.gather(
+        alike, flags, qualities = await asyncio.gather(
             self._similarity.compare(record.campaign_id, prints),
             self._moderator.opinions(said),
-            asyncio.gather(*(self._judgement(record, text, ladder) for text in said)),
+            asyncio.gather(
+                *(
+                    self.quality(record, text, each.recipient.name, ladder)
+                    for text, each in zip(said, texts, strict=True)
+                )
+            ),
         )
         found = []
-        for each, each_id, text, flag, judged in zip(texts, ids, said, flags, judgements, strict=True):
+        for each, each_id, text, flag, quality in zip(texts, ids, said, flags, qualities, strict=True):
             report = self._reported(check(text, region=each.recipient.region, alike=alike.get(str(each_id), 0)), flag)
-            quality = combined(quality_score(text, each.recipient.name), judged)
             found.append(_message(place, each, text, report, quality))
         await self._observe(found, ladder)
         return found
+
+    async def quality(self, record: CampaignRecord, text: str, name: str, ladder: Ladder) -> float:
+        """The score of a text for whoever has this name, with the judge's opinion where one is asked."""
+        return combined(quality_score(text, name), await self._judgement(record, text, ladder))
 
     async def single(self, text: str, *, region: str = "") -> tuple[ComplianceReport, ModerationAnswer | None]:
         """The report about a text by itself, and what of it is the provider's opinion; ``None`` where there is none."""

@@ -10,7 +10,11 @@ from typing import Any, ParamSpec, TypeVar
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
-from domain.errors import HuntazeError
+from domain.errors import HuntazeError, ProviderError
+
+LONGEST_PROVIDER_WAIT_S = 60.0
+"""Whoever asks models comes back after this at the latest, as without a word of when: another provider may be back
+before the one that answered last, and patience, deadlines and general texts are looked at by the next attempt."""
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -22,6 +26,8 @@ def application_error(error: HuntazeError, *details: object) -> ApplicationError
     ``details`` are for the workflow, and stay in its history.
     """
     retry_after = error.retry_after_s
+    if retry_after is not None and isinstance(error, ProviderError):
+        retry_after = min(retry_after, LONGEST_PROVIDER_WAIT_S)
     return ApplicationError(
         error.message,
         *details,

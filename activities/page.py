@@ -10,7 +10,7 @@ from activities.draft import Inspection, Place, Text, by_model, general, skipped
 from activities.ladder import OUTAGES, Answered, Ladder, LadderPorts, Question
 from domain.campaign import CampaignRecord, OnBudget
 from domain.delivery import Message, message_id
-from domain.errors import CostLimitExceeded, ProviderError, ProviderFault
+from domain.errors import CostLimitExceeded, HuntazeError, ProviderError, ProviderFault
 from domain.general_text import general_text
 from domain.model import AccountId, Model
 from domain.ports import AutonomyStore, CampaignStore, MessageStore, Prompts, ResponseCache
@@ -81,7 +81,7 @@ class Page:
         self._ladder = ladder
         self._patient = patient
         # Nobody is asked about a brief again in whose place a person has put a plan.
-        judged = record.model_copy(update={"brief": ""}) if plan.written_by else record
+        judged = record.model_copy(update={"brief": plan.in_short}) if plan.written_by else record
         self._place = Place(judged, request.account_id, request.page)
         self._purpose = f"write/{request.account_id}/{request.page}"
         self._stop = asyncio.Event()
@@ -107,13 +107,11 @@ class Page:
             async with limit:
                 if not missing or (self._stop.is_set() and not self.stopped):
                     return
-                # A budget that is spent ends those as well who were not asked for yet.
-                written = (
-                    [skipped(self._place, who, self.stopped) for who in missing]
-                    if self.stopped
-                    else await self._write(name, missing)
-                )
-                await self._ports.messages.create_many(written)
+                if self.stopped:
+                    # A budget that is spent ends those as well who were not asked for yet.
+                    await self._keep((), ((), [skipped(self._place, who, self.stopped) for who in missing]))
+                else:
+                    await self._write(name, missing)
 
         groups = self._groups(await self._recipients())
         outcomes = await asyncio.gather(
@@ -142,34 +140,44 @@ class Page:
         size = self._ports.messages_per_call
         return [group[start : start + size] for group in by_model.values() for start in range(0, len(group), size)]
 
-    async def _write(self, name: str, group: Sequence[RecipientProfile]) -> list[Message]:
-        """A message for each recipient, whatever it takes; raises only what may pass while there is patience."""
+    async def _write(self, name: str, group: Sequence[RecipientProfile]) -> None:
+        """A message for each recipient, whatever it takes; raises only what may pass while there is patience.
+
+        What was bought is kept before anything else is asked for, or raised.
+        """
         texts: list[Text] = []
         left = list(group)
         for number in range(MAX_WRITING_ROUNDS):
             if not left:
                 break
+            if self._stop.is_set() and not self.stopped:
+                await self._keep(texts)
+                return
             question = self._question(f"{name}/{number}", left)
             try:
                 answer = await self._ladder.ask(question)
             except CostLimitExceeded as error:
-                return await self._finished(texts, self._without_money(question, left, error))
+                await self._keep(texts, self._without_money(question, left, error))
+                return
             except ProviderError as error:
                 if error.fault is ProviderFault.CONTEXT_LENGTH and len(left) > 1:
                     half = len(left) // 2
-                    return [
-                        *await self._finished(texts, ([], [])),
-                        *await self._write(f"{name}a", left[:half]),
-                        *await self._write(f"{name}b", left[half:]),
-                    ]
+                    await self._keep(texts)
+                    await self._write(f"{name}a", left[:half])
+                    await self._write(f"{name}b", left[half:])
+                    return
                 if error.fault in OUTAGES and self._patient:
-                    await self._ports.messages.create_many(await self._finished(texts, ([], [])))
+                    await self._keep(texts)
                     raise
-                return await self._finished(texts, self._without_model(question, left, error))
+                await self._keep(texts, self._without_model(question, left, error))
+                return
+            except HuntazeError:
+                await self._keep(texts)
+                raise
             texts += (by_model(who, answer.value[who.recipient_id], answer) for who in left if _has(answer, who))
             left = [who for who in left if not _has(answer, who)]
         forgotten = [without_text(self._place, who, str(ProviderFault.MALFORMED_OUTPUT)) for who in left]
-        return await self._finished(texts, ([], forgotten))
+        await self._keep(texts, ((), forgotten))
 
     def _question(self, name: str, group: Sequence[RecipientProfile]) -> Texts:
         task = WritingTask(
@@ -180,12 +188,11 @@ class Page:
         )
         return writing(self._ports.prompts, task, self._purpose, group[0].recipient_id, name)
 
-    async def _finished(self, texts: Sequence[Text], rest: tuple[Sequence[Text], Sequence[Message]]) -> list[Message]:
+    async def _keep(self, texts: Sequence[Text], rest: tuple[Sequence[Text], Sequence[Message]] = ((), ())) -> None:
+        """Store what was written, and ``rest``: further texts, and messages that are ready."""
         more, messages = rest
-        return [
-            *await self._ports.inspection.messages(self._place, [*texts, *more], self._ladder),
-            *messages,
-        ]
+        written = await self._ports.inspection.messages(self._place, [*texts, *more], self._ladder)
+        await self._ports.messages.create_many([*written, *messages])
 
     def _without_money(
         self, question: Texts, left: Sequence[RecipientProfile], error: CostLimitExceeded

@@ -1,17 +1,21 @@
 """The plan of a request: the stored one, a new one, or that of an earlier request; where there is none, a person's."""
 
 from datetime import UTC, datetime
+from statistics import fmean
 
 from activities.draft import author
-from activities.ladder import Ladder, Question
+from activities.ladder import Answered, Ladder, Question
 from activities.page import REVIEW, GenerationPorts
 from domain.campaign import CampaignRecord, OnBudget
+from domain.compliance import check
 from domain.errors import ComplianceViolation, CostLimitExceeded, HuntazeError, ProviderError, ProviderFault
+from domain.experiment import ArmObservation, Metric
 from domain.model import Model
 from domain.plan import plan_awaited_alert
 from domain.progress import Tally
 from domain.prompt import Prompt, Variant, read_plan
 from domain.provider import ContentPlan, IntentType
+from domain.quality import quality_score
 from domain.response_cache import plan_key
 
 
@@ -57,6 +61,7 @@ async def plan_of(record: CampaignRecord, ladder: Ladder, ports: GenerationPorts
         answer = await ladder.ask(question)
         plan = answer.value.model_copy(update={"author": author(answer)})
         await ports.cache.keep_plan(key, plan)
+        await _observe(record, answer, ladder)
     except (ProviderError, CostLimitExceeded) as error:
         # What one provider refuses is nothing for another one's plan, even if that was made before.
         cached = None if _is_refused(error) else await ports.cache.plan(key)
@@ -67,6 +72,21 @@ async def plan_of(record: CampaignRecord, ladder: Ladder, ports: GenerationPorts
         plan = cached
         ladder.served_from_cache(question, error)
     return await ports.campaigns.save_plan(record.campaign_id, plan)
+
+
+async def _observe(record: CampaignRecord, answer: Answered[ContentPlan], ladder: Ladder) -> None:
+    """What the general texts of a plan are worth counts for the arm of the experiment that wrote it."""
+    texts = [each.text for each in answer.value.general_texts]
+    if not answer.arm or not texts:
+        return
+    values = {
+        Metric.QUALITY: fmean(quality_score(text, "") for text in texts),
+        Metric.COMPLIANCE: fmean(check(text).score for text in texts),
+    }
+    observed = ArmObservation(
+        observation_id=f"{record.campaign_id}/plan", experiment=answer.experiment, arm=answer.arm, values=values
+    )
+    await ladder.observe(observed)
 
 
 async def unplanned(record: CampaignRecord, ladder: Ladder, error: HuntazeError, ports: GenerationPorts) -> Unplanned:

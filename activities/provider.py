@@ -13,7 +13,7 @@ from activities.ladder import Ladder
 from activities.ladder.reconciliation import reconcile, reconcile_in_passing
 from activities.page import NOBODY_CAN, DraftPage, GenerationPorts, Page, writing
 from activities.plan import PlanCampaign, Planned, plan_of, unplanned
-from domain.campaign import CampaignRecord, CampaignStatus, GenerationInput
+from domain.campaign import CampaignRecord, CampaignStatus, GenerationInput, OnBudget
 from domain.compliance_disclosure import disclosed
 from domain.cost import CostTotals
 from domain.delivery import Message
@@ -37,7 +37,6 @@ from domain.provider import (
     WritingTask,
     provider_used,
 )
-from domain.quality import quality_score
 
 
 class Drafted(Model):
@@ -225,12 +224,13 @@ class ProviderActivities:
         except (ProviderError, CostLimitExceeded) as error:
             text = general_text(plan, recipient.language, [recipient.name], record.named)
             origin = general_origin(plan)
-            if not text or (isinstance(error, ProviderError) and error.fault not in NOBODY_CAN):
+            told_to_stop = isinstance(error, CostLimitExceeded) and record.on_budget is OnBudget.STOP
+            if not text or told_to_stop or (isinstance(error, ProviderError) and error.fault not in NOBODY_CAN):
                 raise
             ladder.served_from_cache(question, error)
         text = disclosed(text, region=recipient.region, language=recipient.language)
         report, _ = await self._ports.inspection.single(text, region=recipient.region)
-        quality = quality_score(text, recipient.name)
+        quality = await self._ports.inspection.quality(record, text, recipient.name, ladder)
         if origin.experiment and origin.arm:
             await ladder.observe(
                 ArmObservation(

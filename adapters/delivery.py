@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 from adapters.attempt import outcome_items
@@ -217,7 +217,7 @@ class DynamoMessages:
             **arguments,
         )
 
-    async def close_dead_letter(self, message: Message, note: str) -> bool:
+    async def close_dead_letter(self, message: Message, note: str) -> str:
         """The note is kept beside the reason, as ``closedBecause``."""
         try:
             await self._dynamo.call(
@@ -227,10 +227,12 @@ class DynamoMessages:
                 UpdateExpression="SET closedBecause = :note REMOVE deadLetterOf",
                 ConditionExpression="attribute_exists(deadLetterOf)",
                 ExpressionAttributeValues={":note": value(note)},
+                ReturnValuesOnConditionCheckFailure="ALL_OLD",
             )
-        except self._dynamo.client.exceptions.ConditionalCheckFailedException:
-            return False
-        return True
+        except self._dynamo.client.exceptions.ConditionalCheckFailedException as error:
+            stored = cast("dict[str, Any]", error.response).get("Item", {})
+            return str(stored.get("closedBecause", {}).get("S", ""))
+        return note
 
     async def count_by_status(self, campaign_id: str, account_id: str | None = None) -> dict[MessageStatus, int]:
         counts: dict[MessageStatus, int] = {}

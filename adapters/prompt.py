@@ -17,8 +17,9 @@ PLAN = "plan.v2"
 WRITE = "write.v2"
 JUDGE = "judge.v1"
 
-PLAN_OUTPUT_TOKENS = 1_200
-"""Room for a plan and a general text in each of a handful of languages."""
+PLAN_OUTPUT_TOKENS = 900
+GENERAL_TEXT_OUTPUT_TOKENS = 300
+"""A plan has room for a general text, as long as a message, in each language, with what is needed around it."""
 MESSAGE_OUTPUT_TOKENS = 250
 """A message has at most 280 characters; no language needs more tokens than this for it, its id and its quotes."""
 JUDGE_OUTPUT_TOKENS = 50
@@ -34,7 +35,8 @@ class FilePrompts:
     def plan(self, *, brief: str, message_type: MessageType, languages: Sequence[str], variant: Variant) -> Prompt:
         """Knows the brief and nothing of any fan, so that the plan can be cached."""
         request = {"brief": brief, "message_type": str(message_type), "languages": list(languages)}
-        return _prompt(PLAN, "campaign_plan", PlanOutput, request, PLAN_OUTPUT_TOKENS, variant)
+        room = PLAN_OUTPUT_TOKENS + GENERAL_TEXT_OUTPUT_TOKENS * len(languages)
+        return _prompt(PLAN, "campaign_plan", PlanOutput, request, room, variant)
 
     def write(self, task: WritingTask, variant: Variant) -> Prompt:
         """For every recipient of the task one message. The short variant leaves out the talking points."""

@@ -41,6 +41,9 @@ LONGEST_RETRY_AFTER_S = 3_600.0
 LISTED = 100
 """Stored answers in one page of a list."""
 
+_NO_ANSWER = (AttributeError, TypeError, ValueError)
+"""What reading ends with where the SDK hands on whatever came with a good status: a proxy's page, or half a JSON."""
+
 
 class _Wire(BaseModel):
     """As much of a chat completion as is needed; a provider may add to it at any time."""
@@ -133,17 +136,19 @@ class OpenAIModel:
         """The provider's moderation endpoint; free of charge."""
         try:
             answer = await self._client.moderations.create(model=MODERATION_MODEL, input=list(texts), timeout=timeout_s)
+            return [
+                ModerationAnswer(
+                    flagged=result.flagged,
+                    categories=tuple(
+                        sorted(name for name, flagged in result.categories.model_dump(by_alias=True).items() if flagged)
+                    ),
+                )
+                for result in answer.results
+            ]
         except openai.APIError as error:
             raise _translated(error) from error
-        return [
-            ModerationAnswer(
-                flagged=result.flagged,
-                categories=tuple(
-                    sorted(name for name, flagged in result.categories.model_dump(by_alias=True).items() if flagged)
-                ),
-            )
-            for result in answer.results
-        ]
+        except _NO_ANSWER as error:
+            raise _no_answer("no moderation") from error
 
     async def check(self) -> Mapping[str, str]:
         """That the provider accepts our key; costs nothing."""
@@ -183,6 +188,8 @@ class OpenAIModel:
             return [kept async for each in listed if (kept := _kept_answer(each)) is not None]
         except openai.APIError as error:
             raise _translated(error) from error
+        except _NO_ANSWER as error:
+            raise _no_answer("no list") from error
 
 
 def routing_of(settings: Settings) -> RoutingPolicy:
@@ -198,6 +205,10 @@ def routing_of(settings: Settings) -> RoutingPolicy:
         ),
         cheaper=Target(provider=Provider.OPENAI, model=settings.openai_cheaper_model),
     )
+
+
+def _no_answer(what: str) -> ProviderError:
+    return ProviderError(f"the provider's answer is {what}", fault=ProviderFault.TRANSIENT)
 
 
 @asynccontextmanager

@@ -7,6 +7,7 @@ from domain.delivery import Message, MessageStatus
 OUTCOME_UNKNOWN = "outcome_unknown"
 """How the reason of a message begins that failed without anybody knowing whether its recipient has it."""
 
+_DISCARDED = "discarded_by"
 _RETRIES = uuid5(NAMESPACE_URL, "huntaze:dead-letter-retry")
 
 
@@ -18,3 +19,18 @@ def retry_id(message_id: UUID) -> UUID:
 def may_have_arrived(message: Message) -> bool:
     """Whether a message failed although its recipient may have it."""
     return message.status is MessageStatus.FAILED and message.reason.startswith(OUTCOME_UNKNOWN)
+
+
+def retried_by(user_id: str, again: UUID) -> str:
+    """The note of a dead letter that was sent once more."""
+    return f"retried_by:{user_id}:{again}"
+
+
+def discarded_by(user_id: str, reason: str) -> str:
+    """The note of a dead letter that nobody will send."""
+    return f"{_DISCARDED}:{user_id}: {reason}"
+
+
+def is_discarded(note: str) -> bool:
+    """Whether a note says that nobody will send it."""
+    return note.startswith(f"{_DISCARDED}:")

@@ -90,6 +90,11 @@ class ContentPlan(Model):
     written_by: str = Field(default="", description="the person who wrote it; empty: a model did")
     written_at: datetime | None = Field(default=None, description="when a person wrote it")
 
+    @property
+    def in_short(self) -> str:
+        """What the campaign is about, in the place of a brief."""
+        return ". ".join((self.theme, self.angle, self.call_to_action, *self.talking_points))
+
     def general_text(self, language: str) -> str:
         """In this language, else in English, else in any; empty when there is none."""
         by_language = {each.language.partition("-")[0]: each.text for each in reversed(self.general_texts)}

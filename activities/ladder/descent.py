@@ -20,7 +20,7 @@ from domain.errors import CostLimitExceeded, ProviderError, ProviderFault
 from domain.progress import Tally
 from domain.prompt import ProviderCall, Variant
 from domain.provider import FallbackReason
-from domain.routing import Candidate, Decision, PassedOver, Target, route_taken
+from domain.routing import Candidate, Decision, PassedOver, RouteReason, Target, route_taken
 
 if TYPE_CHECKING:
     from activities.ladder.ladder import Ladder
@@ -75,8 +75,17 @@ class Descent(Generic[R]):
         self._failure: ProviderError | None = None
         self._refusal: ProviderError | None = None
         self._passed_over: list[PassedOver] = []
+        self._unusable: tuple[UUID, int] | None = None
 
     async def run(self) -> Answered[R]:
+        """The first usable answer; what its arm was billed for in vain counts for the arm, also without one."""
+        try:
+            return await self._answer()
+        finally:
+            if self._unusable is not None:
+                await self._ladder.observe_cost(self._decision, *self._unusable)
+
+    async def _answer(self) -> Answered[R]:
         """The models of the route, then the cheaper ones if it was money that was missing.
 
         Once one has refused on policy, its own answer to a safe rewrite is all that may follow: whatever else the
@@ -187,7 +196,7 @@ class Descent(Generic[R]):
         try:
             completion = await ports.models[target.key].complete(prompt.prompt, call)
         except ProviderError as error:
-            await self._account_for(error, target, prompt, operation, charged, admission, now)
+            await self._account_for(error, candidate, prompt, operation, charged, admission, now)
             raise
         except BaseException:
             if admission.probe:
@@ -203,17 +212,19 @@ class Descent(Generic[R]):
         try:
             value = question.read(completion.content)
         except ProviderError:
-            await booked(usable=False)
+            self._was_unusable(candidate, operation, await booked(usable=False))
             raise
         cost = await booked(usable=True)
         route = route_taken(self._decision, candidate, tuple(self._passed_over))
+        if route.arm and self._unusable is not None:
+            cost, self._unusable = cost + self._unusable[1], None
         await ladder.answered(route, target, operation, cost, latency_ms)
         return Answered(value, target, prompt.prompt.version, route.experiment, route.arm)
 
     async def _account_for(
         self,
         error: ProviderError,
-        target: Target,
+        candidate: Candidate,
         prompt: Sized,
         operation: UUID,
         charged: Sequence[Budget],
@@ -221,6 +232,7 @@ class Descent(Generic[R]):
         now: datetime,
     ) -> None:
         """Book, hold or give back what a failed call took, and tell the breaker."""
+        target = candidate.target
         if error.fault in OUTAGES:
             await self._ladder.breaker.failed(target.key, admission)
         elif admission.probe:
@@ -229,15 +241,22 @@ class Descent(Generic[R]):
             await self._booking.alert(AlertKind.PROVIDER_AUTH, target.key, Severity.CRITICAL, now)
         if error.billed_tokens is not None:
             usage = Usage.of(error.billed_tokens)
-            await self._booking.book(
+            cost = await self._booking.book(
                 self._question.purpose, target, operation, usage, usable=False, charged=charged, at=now
             )
+            self._was_unusable(candidate, operation, cost)
         elif error.billing_unknown:
             # The provider may charge for an answer that nobody got.
             self._ladder.tally += Tally(unresolved=1)
             await self._booking.hold(operation, prompt, target, charged, now)
         else:
             await self._booking.refund(operation, charged)
+
+    def _was_unusable(self, candidate: Candidate, operation: UUID, micros: int) -> None:
+        """Remember what the arm of an experiment was billed for an answer that can't be used."""
+        if candidate.reason is RouteReason.EXPERIMENT:
+            before = 0 if self._unusable is None else self._unusable[1]
+            self._unusable = operation, before + micros
 
     def _note(self, error: ProviderError) -> None:
         self._failure = self._failure or error

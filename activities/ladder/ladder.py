@@ -112,6 +112,17 @@ class Ladder:
         except Exception as error:  # noqa: BLE001 - whatever it is
             activity.logger.warning("an observation of an experiment is lost", extra={"error": type(error).__name__})
 
+    async def observe_cost(self, decision: Decision, operation: UUID, micros: int) -> None:
+        """What the arm of a decision was billed without an answer of it that could be used, in µ$."""
+        await self.observe(
+            ArmObservation(
+                observation_id=str(operation),
+                experiment=decision.experiment,
+                arm=decision.arm,
+                values={Metric.COST_MICROS: micros},
+            )
+        )
+
     def step(self, question: Question[R], target: Target, to: str, reason: ProviderFault | FallbackReason) -> None:
         """Remember one step down."""
         taken = FallbackStep(
@@ -143,6 +154,7 @@ class Ladder:
     ) -> None:
         """Remember who answered, why it was asked, and what that took of the arm that it counts for.
 
+        ``cost_micros``: in µ$, with what the arm was billed for answers before it that could not be used.
         ``latency_ms``: ``None`` for an answer to an attempt before this one: nobody knows when it came.
         """
         self.tally += Tally(providers=(target.provider,), routes=(route,))

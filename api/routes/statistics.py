@@ -172,9 +172,10 @@ async def _account(
         # Types do not share a limit, so there is no one figure for their layer.
         remaining = {layer: left for layer, left in layers.items() if layer is not Layer.MESSAGE_TYPE}
         remaining_by_type = {
-            kind: min(window.remaining for window in usage.windows if window.subject == windows[0].subject)
+            # A type without a limit has no figure.
+            kind: min(left)
             for kind, windows in by_type.items()
-            if windows
+            if (left := [each.remaining for each in usage.windows if each.subject == windows[0].subject])
         }
         if usage.held_ms:
             held_until = now + timedelta(milliseconds=usage.held_ms)

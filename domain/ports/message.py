@@ -111,8 +111,11 @@ class MessageStore(Protocol):
         """One of them."""
         ...
 
-    async def close_dead_letter(self, message: Message, note: str) -> bool:
-        """Take a failed message off that list, once; ``note`` says what was done. False: somebody else did."""
+    async def close_dead_letter(self, message: Message, note: str) -> str:
+        """Take a failed message off that list, once; ``note`` says what was done.
+
+        Returns the note that holds: that of whoever was first; empty for a message that was never on the list.
+        """
         ...
 
     async def count_by_status(self, campaign_id: str, account_id: str | None = None) -> dict[MessageStatus, int]:

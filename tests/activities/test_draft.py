@@ -1,5 +1,6 @@
 """Drafting a page by itself: whatever the providers do, every recipient gets a message or a person who looks at it."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -56,12 +57,13 @@ class Drafting:
         self.generating = generating
         self.record = record
         self.beats: list[Tally] = []
+        self.environment = ActivityEnvironment()
 
     async def draft(
         self, *, page: int = 0, attempt: int = 1, waited_s: float = 0, carried: Sequence[object] = (), **changes: Any
     ) -> Drafted:
         """``carried``: the details of the last heartbeat of the attempt before. Those of this one end in ``beats``."""
-        environment = ActivityEnvironment()
+        environment = self.environment = ActivityEnvironment()
         environment.on_heartbeat = self.beats.append
         environment.info = replace(
             environment.info,
@@ -159,6 +161,15 @@ async def test_an_outage_is_waited_out_while_there_is_patience(begin: Begin, ai:
     assert await drafting.messages() == []
 
 
+async def test_a_provider_that_asks_for_an_hour_is_asked_again_within_a_minute(begin: Begin, ai: Simulator) -> None:
+    drafting = await begin()
+    await ai.fault("server_error", status=503, dialect="openai")
+    await ai.fault("rate_limited", retry_after_s=3_600, dialect="azure")
+    with pytest.raises(ApplicationError) as failed:
+        await drafting.draft(patience_s=120)
+    assert (failed.value.next_retry_delay, failed.value.non_retryable) == (timedelta(minutes=1), False)
+
+
 async def test_after_that_fans_get_the_general_text_which_costs_nothing(begin: Begin, ai: Simulator) -> None:
     author = Author(provider="azure", model="gpt-4o", prompt_version="plan.v2")
     drafting = await begin(plan=PLAN.model_copy(update={"author": author}))
@@ -250,6 +261,29 @@ async def test_what_is_too_long_for_one_call_is_asked_for_in_parts(begin: Begin,
     await ai.fault("context_length", only_contains='"recipients": [{', unless_contains="nobody", count=2)
     drafted = await drafting.draft(messages_per_call=6, concurrency=1)
     assert drafted.page.ready == FANS
+
+
+async def test_a_part_that_was_written_is_kept_when_the_other_one_fails(begin: Begin, ai: Simulator) -> None:
+    drafting = await begin()
+    await ai.fault("context_length", only_contains='"recipients": [{', count=2)
+    await ai.fault("server_error", status=503, endpoint="chat", only_contains=f'"recipient_id": "{999 + FANS}"')
+    with pytest.raises(ApplicationError):
+        await drafting.draft(messages_per_call=FANS, patience_s=60)
+    assert await drafting.statuses() == {(S.APPROVED, ""): FANS // 2}
+
+
+async def test_a_cancelled_page_begins_no_further_part(begin: Begin, ai: Simulator) -> None:
+    drafting = await begin()
+    await ai.fault("latency", endpoint="chat", latency_ms=300)
+    await ai.fault("context_length", only_contains='"recipients": [{', count=2)
+    page = asyncio.create_task(drafting.draft(messages_per_call=FANS))
+    while not await calls(ai):
+        await asyncio.sleep(0.01)
+    drafting.environment.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await page
+    assert len(await calls(ai)) == 2
+    assert await drafting.messages() == []
 
 
 class TestMoney:
@@ -350,6 +384,14 @@ class TestJudge:
         assert (totals.held_micros, drafted.cost_micros) == (0, totals.cost_micros)
         asked = {route.intent: route.answers for route in drafted.tally.routes}
         assert asked == {IntentType.MESSAGE_GENERATION: 1, IntentType.CONTENT_VALIDATION: FANS}
+
+    async def test_a_text_after_a_persons_plan_is_held_against_that_plan(self, judging: Begin, ports: Ports) -> None:
+        plan = PLAN.model_copy(update={"written_by": "ana"})
+        drafting = await judging(plan=plan)
+        await drafting.draft(messages_per_call=FANS)
+        for message, name in await self.named(drafting):
+            points = judgement(ports.prompts.judge(text=message.text, brief=plan.in_short).user)["score"]
+            assert message.quality == combined(quality_score(message.text, name), points / 100)
 
     @pytest.mark.parametrize("fault", [{"kind": "server_error", "status": 503}, {"kind": "malformed_json"}])
     async def test_without_its_answer_the_cheap_score_stands(

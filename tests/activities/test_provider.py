@@ -4,9 +4,12 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
+from statistics import fmean
+from typing import Any
 from uuid import uuid4
 
 import pytest
+from temporalio.exceptions import ApplicationError
 from temporalio.testing import ActivityEnvironment
 
 from activities.draft import general_origin
@@ -17,13 +20,16 @@ from adapters.settings import Settings
 from api.intake import accept
 from domain.access import Principal, Role
 from domain.campaign import GenerationInput
+from domain.compliance import check
 from domain.delivery import MessageOrigin
 from domain.experiment import Metric
 from domain.progress import WorkflowResult
 from domain.prompt import Prompt, Variant
 from domain.provider import Author, ContentPlan, GeneralText, IntentType, Provider, WritingTask
+from domain.quality import combined, quality_score
 from domain.rate_limit import MessageType
 from domain.routing import Experiment, Target
+from local.ai.writing import judgement
 from tests.domain.builders import recipients
 from tests.local import Simulator
 from tests.workflows.launcher import intent
@@ -48,9 +54,9 @@ BLOCKED = PLAN.model_copy(
 Answer = Callable[..., Awaitable[WorkflowResult]]
 
 
-async def answered(ports: Ports, settings: Settings, plan: ContentPlan | None = None) -> WorkflowResult:
+async def answered(ports: Ports, settings: Settings, plan: ContentPlan | None = None, **changes: Any) -> WorkflowResult:
     """Answers a new request for one message, planned or not, as it is stored."""
-    wanted = intent(1, type="message_generation", compliance="strict")
+    wanted = intent(1, type="message_generation", compliance="strict", **changes)
     caller = Principal(user_id=f"owner-{uuid4()}", role=Role.ADMIN)
     record, _ = await accept(wanted, str(uuid4()), caller, ports, settings, datetime.now(UTC))
     if plan is not None:
@@ -85,6 +91,45 @@ async def test_a_message_counts_for_the_arm_that_wrote_it(ports: Ports, settings
     observed = {metric: found.mean for metric, found in totals.metrics.items()}
     assert observed[Metric.QUALITY] == pytest.approx(result.quality_score)
     assert observed[Metric.COMPLIANCE] == pytest.approx(result.compliance_score)
+
+
+async def test_the_judge_reads_a_single_message_too(ports: Ports, settings: Settings, ai: Simulator) -> None:
+    result = await answered(ports, settings.model_copy(update={"quality_judge": True}), PLAN)
+    assert result.message is not None
+    points = judgement(ports.prompts.judge(text=result.message.text, brief="A warm hello for spring.").user)["score"]
+    assert result.quality_score == combined(quality_score(result.message.text, "Maya0"), points / 100)
+
+
+@pytest.mark.parametrize("on_budget", ["degrade", "stop"])
+async def test_without_money_the_general_text_serves_unless_it_is_to_stop(answer: Answer, on_budget: str) -> None:
+    asked = answer(PLAN, maxCost="0.000001", onBudget=on_budget)
+    if on_budget == "stop":
+        with pytest.raises(ApplicationError) as refused:
+            await asked
+        assert refused.value.type == "cost_limit_exceeded"
+    else:
+        message = (await asked).message
+        assert message is not None
+        assert message.text == PLAN.general_texts[0].text
+
+
+async def test_a_plan_counts_with_its_general_texts_for_the_arm_that_made_it(
+    ports: Ports, settings: Settings, ai: Simulator
+) -> None:
+    arms = {
+        "present": Target(provider=Provider.AZURE, model="gpt-4o", weight=1),
+        "other": Target(provider=Provider.OPENAI, model="gpt-4o-mini"),
+    }
+    experiment = Experiment(name=f"plans-{uuid4()}", intent=IntentType.CONTENT_PLANNING, arms=arms)
+    routing = ports.routing.model_copy(update={"experiments": (experiment,)})
+    plan = (await answered(replace(ports, routing=routing), settings)).plan
+    assert plan is not None
+    texts = [each.text for each in plan.general_texts]
+    assert texts
+    (totals,) = await ports.experiments.results(experiment.name)
+    observed = {metric: found.mean for metric, found in totals.metrics.items()}
+    assert observed[Metric.QUALITY] == pytest.approx(fmean(quality_score(text, "") for text in texts))
+    assert observed[Metric.COMPLIANCE] == pytest.approx(fmean(check(text).score for text in texts))
 
 
 class TestOrigin:

@@ -480,7 +480,8 @@ class TestDeadLetters:
         message = await self.failed(store, account)
         assert await store.dead_letter(account, message.message_id) == message
         answers = await asyncio.gather(*(store.close_dead_letter(message, f"by {number}") for number in range(5)))
-        assert sorted(answers) == [False] * 4 + [True]
+        assert len(set(answers)) == 1
+        assert answers[0] in {f"by {number}" for number in range(5)}
         assert (await store.dead_letters(account, limit=5, cursor=None)).messages == ()
         assert await store.dead_letter(account, message.message_id) is None
         assert await stored(store, message) == message

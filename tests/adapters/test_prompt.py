@@ -53,6 +53,14 @@ def test_a_plan_knows_nothing_of_any_fan() -> None:
     assert prompt.version == PLAN
 
 
+@pytest.mark.parametrize(("languages", "room"), [(("en",), 1_200), (("en", "de", "fr"), 1_800)])
+def test_a_plan_has_room_for_a_general_text_in_each_language(languages: tuple[str, ...], room: int) -> None:
+    prompt = FilePrompts().plan(
+        brief="Spring", message_type=MessageType.PROMOTIONAL, languages=languages, variant=Variant.USUAL
+    )
+    assert prompt.max_output_tokens == room
+
+
 def test_every_schema_is_closed_and_complete() -> None:
     prompts = FilePrompts()
     for prompt in (prompts.write(a_task(), Variant.USUAL), prompts.judge(text="Hello", brief="Spring")):

@@ -301,6 +301,27 @@ class TestKept:
             assert await models[KEYS[provider]].kept_of_step(call.step_id, timeout_s=5) == []
 
 
+NO_JSON = {"Content-Type": "text/html"}
+
+
+@pytest.mark.parametrize(("body", "headers"), [("<html>", NO_JSON), ([], {}), ({"results": None}, {}), ("{", {})])
+async def test_a_page_of_a_proxy_is_no_moderation(settings: Settings, body: object, headers: Mapping[str, str]) -> None:
+    async with canned(200, body, headers) as server:
+        nearby = settings.model_copy(update={"openai_base_url": f"{server.url}/v1"})
+        async with open_models(nearby) as models:
+            error = await refusal(models[KEYS[Provider.OPENAI]].moderate(["hello"], timeout_s=5))
+    assert error.fault is F.TRANSIENT
+
+
+@pytest.mark.parametrize(("body", "headers"), [("<html>", NO_JSON), ([], {}), ({"data": [1]}, {}), ("{", {})])
+async def test_nor_a_list_of_kept_answers(settings: Settings, body: object, headers: Mapping[str, str]) -> None:
+    async with canned(200, body, headers) as server:
+        nearby = settings.model_copy(update={"openai_base_url": f"{server.url}/v1"})
+        async with open_models(nearby) as models:
+            error = await refusal(models[KEYS[Provider.OPENAI]].kept_of_step(uuid4(), timeout_s=5))
+    assert error.fault is F.TRANSIENT
+
+
 class TestModerate:
     @pytest.fixture
     def direct(self, opened: Mapping[str, OpenAIModel]) -> OpenAIModel:

@@ -29,6 +29,8 @@ from tests.adapters.limits import (
 )
 from tests.domain.builders import an_account
 
+pytestmark = pytest.mark.usefixtures("other_times")
+
 
 @pytest.fixture
 def clock() -> Clock:

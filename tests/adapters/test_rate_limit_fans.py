@@ -18,6 +18,8 @@ from domain.rate_limit import Cap, Caps, FanGrants, Slot, Window
 from tests.adapters.limits import LEASE_MS, Clock, StoredSlots, denial, of_account, of_recipient, own_redis, take
 from tests.domain.builders import an_account
 
+pytestmark = pytest.mark.usefixtures("other_times")
+
 
 @pytest.fixture(scope="module")
 async def redis(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[RedisClient]:

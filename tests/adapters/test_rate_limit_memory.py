@@ -30,6 +30,8 @@ from tests.adapters.limits import (
 )
 from tests.domain.builders import an_account
 
+pytestmark = pytest.mark.usefixtures("other_times")
+
 ALL = (of_account(3, 60), of_account(9, 3_600), of_type(3, 60), of_recipient(3, 60), of_system(50, 60))
 
 

@@ -21,6 +21,8 @@ from tests.adapters.limits import LEASE_MS, Clock, StoredSlots
 from tests.domain.builders import an_account
 from tests.domain.queues import a_batch
 
+pytestmark = pytest.mark.usefixtures("other_times")
+
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 START = EPOCH + timedelta(microseconds=Clock().now_us)
 POLICY = LimitPolicy(system=())

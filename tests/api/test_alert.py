@@ -8,6 +8,7 @@ import pytest
 
 from adapters.bootstrap import Ports
 from domain.alert import Alert, AlertKind, Severity
+from domain.rate_limit import AccountLimits, Cap, MessageType
 from tests.api.identity import bearer
 from tests.api.test_message import hold
 from tests.api.test_webhook import deliver
@@ -82,6 +83,14 @@ class TestStatistics:
         assert one["remaining"]["account"] == 10
         assert one["remainingByType"] == {"welcome": 20, "follow_up": 30, "promotional": 50, "custom": 5}
         assert datetime.fromisoformat(one["throttledUntil"]) > datetime.now(UTC) + timedelta(minutes=9)
+
+    async def test_a_type_without_a_limit_has_no_figure(
+        self, api: httpx.AsyncClient, caller: Headers, account: str, ports: Ports
+    ) -> None:
+        free = {MessageType.CUSTOM: (Cap(limit=None, seconds=60),), MessageType.WELCOME: ()}
+        assert await ports.accounts.put_limits(AccountLimits(account_id=account, message_types=free, revision=1))
+        [one] = (await api.get(STATISTICS, headers=caller)).json()["accounts"]
+        assert one["remainingByType"] == {"follow_up": 30, "promotional": 50}
 
     async def test_staff_see_who_violates_most(self, api: httpx.AsyncClient, staff: Headers, ports: Ports) -> None:
         # More often than any other test of the session.

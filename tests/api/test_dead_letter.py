@@ -9,8 +9,11 @@ import httpx
 import pytest
 
 from adapters.bootstrap import Ports
+from domain.alternative import DeliveryTerms, DeliveryTimes
 from domain.campaign import CampaignRecord, CampaignStatus
+from domain.dead_letter import retry_id
 from domain.delivery import Attempt, Message, MessageOrigin, MessageStatus, Outcome
+from domain.provider import IntentType
 from domain.rate_limit import MessageType, Slot
 from tests.api.identity import bearer
 from tests.api.test_message import MESSAGES, body, hold, sent_when
@@ -20,6 +23,7 @@ from tests.domain.builders import a_campaign, a_message, a_record
 from tests.local import Simulator
 
 Headers = dict[str, str]
+RUNNING: dict[str, Any] = {"status": CampaignStatus.RUNNING}
 
 
 async def dead_letter(api: httpx.AsyncClient, caller: Headers, account: str) -> dict[str, Any]:
@@ -47,6 +51,18 @@ async def unknown_outcome(
     )
     await ports.messages.settle([failed])
     return letter
+
+
+async def waiting(letter: Message, owner: str, ports: Ports, **changes: Any) -> UUID:
+    """What a request has stored in a dead letter's place, before it ended."""
+    again = retry_id(letter.message_id)
+    record = await ports.campaigns.create(
+        a_record(str(again), type=IntentType.DIRECT_MESSAGE, owner=owner, account_id=letter.account_id, **RUNNING), ()
+    )
+    fields: dict[str, Any] = {"status": MessageStatus.QUEUED, **changes}
+    message = letter.model_copy(update={"message_id": again, "campaign_id": record.campaign_id, "batch": 0, **fields})
+    await ports.messages.create_many([message])
+    return again
 
 
 @pytest.mark.usefixtures("worker", "onlyfans")
@@ -114,6 +130,36 @@ class TestRetryAndDiscard:
         assert (await api.get(f"{queue_of(account)}/dead-letters", headers=caller)).json()["messages"] == []
         assert (await api.post(f"{url}/retry", headers=caller)).status_code == 404
 
+    async def test_a_discarded_one_is_not_sent_by_a_retry_that_got_no_further(
+        self, api: httpx.AsyncClient, caller: Headers, account: str, owner: str, ports: Ports
+    ) -> None:
+        letter = await unknown_outcome(ports, account, text="Hello Maya, spring is here.")
+        again = await waiting(letter, owner, ports)
+        url = f"{queue_of(account)}/dead-letters/{letter.message_id}/discard"
+        assert (await api.post(url, json={"reason": "The fan has left."}, headers=caller)).status_code == 200
+        assert (await sent_when(api, caller, str(again), "cancelled"))["reason"].startswith("cancelled_by:")
+
+    async def test_one_that_was_sent_again_is_not_discarded(
+        self, api: httpx.AsyncClient, caller: Headers, account: str, owner: str, ports: Ports
+    ) -> None:
+        letter = await unknown_outcome(ports, account, text="Hello Maya, spring is here.")
+        again = await waiting(letter, owner, ports, status=MessageStatus.SENT)
+        url = f"{queue_of(account)}/dead-letters/{letter.message_id}"
+        refused = await api.post(f"{url}/discard", json={"reason": "The fan has left."}, headers=caller)
+        assert (refused.status_code, str(again) in refused.json()["detail"]) == (409, True)
+        assert (await api.post(f"{url}/retry", headers=caller)).json()["messageId"] == str(again)
+
+    async def test_a_retry_goes_on_where_one_got_no_further(
+        self, api: httpx.AsyncClient, caller: Headers, account: str, owner: str, ports: Ports
+    ) -> None:
+        letter = await unknown_outcome(ports, account, text="Hello Maya, spring is here.")
+        again = await waiting(letter, owner, ports)
+        url = f"{queue_of(account)}/dead-letters/{letter.message_id}/retry"
+        # It was forced before.
+        assert (await api.post(url, headers=caller)).status_code == 202
+        await sent_when(api, caller, str(again), "sent")
+        assert (await api.get(f"{queue_of(account)}/dead-letters", headers=caller)).json()["messages"] == []
+
     async def test_what_the_fan_may_have_already_is_sent_again_only_on_purpose(
         self, api: httpx.AsyncClient, caller: Headers, account: str, ports: Ports
     ) -> None:
@@ -163,41 +209,62 @@ class TestUnderItsCampaign:
         assert answer.status_code == 202, answer.text
         return str(answer.json()["messageId"])
 
+    async def of_one_that_expires(self, ports: Ports, account: str, owner: str, until: datetime) -> str:
+        terms = DeliveryTerms(times=DeliveryTimes(expires_at=until))
+        fields: dict[str, Any] = {"account_id": account, "owner": owner, "delivery": terms}
+        campaign = await ports.campaigns.create(a_record(a_campaign(), status=CampaignStatus.COMPLETED, **fields), ())
+        letter = await unknown_outcome(ports, account, campaign.campaign_id, text="Hello Maya, spring is here.")
+        return f"{queue_of(account)}/dead-letters/{letter.message_id}"
+
     async def test_it_expires_when_the_first_one_would_have(
-        self, api: httpx.AsyncClient, caller: Headers, ports: Ports, account: str, failed: Failed
+        self, api: httpx.AsyncClient, caller: Headers, ports: Ports, account: str, owner: str
     ) -> None:
         await hold(ports, account)
         until = datetime.now(UTC) + timedelta(hours=1)
-        again = await self.retried(api, caller, await failed(expires_at=until))
+        again = await self.retried(api, caller, await self.of_one_that_expires(ports, account, owner, until))
         found = (await api.get(f"{MESSAGES}/{again}", headers=caller)).json()
         assert datetime.fromisoformat(found["expiresAt"]) == until
 
     async def test_one_that_is_too_late_is_409_and_stays_on_the_list(
-        self, api: httpx.AsyncClient, caller: Headers, failed: Failed
+        self, api: httpx.AsyncClient, caller: Headers, ports: Ports, account: str, owner: str
     ) -> None:
-        url = await failed(expires_at=datetime(2026, 11, 1, 12, tzinfo=UTC))
+        until = datetime(2026, 11, 1, 12, tzinfo=UTC)
+        url = await self.of_one_that_expires(ports, account, owner, until)
         refused = await api.post(f"{url}/retry", json={"force": True}, headers=caller)
         assert (refused.status_code, "2026-11-01T12:00:00Z" in refused.json()["detail"]) == (409, True)
         assert (await api.get(url, headers=caller)).status_code == 200
 
-    @pytest.mark.parametrize("end", ["cancelled", "recalled"])
-    async def test_of_a_campaign_that_was_ended_for_good_is_409(
-        self, api: httpx.AsyncClient, caller: Headers, ports: Ports, failed: Failed, campaign: CampaignRecord, end: str
+    async def test_one_that_was_not_to_wait_can_be_sent_later(
+        self, api: httpx.AsyncClient, caller: Headers, ports: Ports, account: str, failed: Failed
     ) -> None:
-        url = await failed()
-        if end == "recalled":
-            answer = await api.post(f"{CAMPAIGNS}/{campaign.campaign_id}/recall", headers=caller)
-            assert answer.status_code in {200, 202}
-        else:
-            await ports.campaigns.create(
-                a_record(part := a_campaign(), part_of=campaign.campaign_id, status=CampaignStatus.CANCELLED), ()
-            )
-            letter = await unknown_outcome(ports, campaign.account_id, part, text="Hello Maya, spring is here.")
-            url = f"{queue_of(campaign.account_id)}/dead-letters/{letter.message_id}"
-            await ports.campaigns.mark_recalled(campaign.campaign_id, datetime.now(UTC))
-        refused = await api.post(f"{url}/retry", json={"force": True}, headers=caller)
-        assert refused.status_code == 409
-        assert "The campaign of the message was" in refused.json()["detail"]
+        """Such a message has five seconds of its own, which nobody has asked for."""
+        url = await failed(expires_at=datetime(2026, 11, 1, 12, tzinfo=UTC))
+        await sent_when(api, caller, await self.retried(api, caller, url), "sent")
+
+    @pytest.mark.parametrize("whose", ["its own", "its part's", "the whole's"])
+    async def test_after_a_recall_it_is_409(
+        self, api: httpx.AsyncClient, caller: Headers, ports: Ports, account: str, campaign: CampaignRecord, whose: str
+    ) -> None:
+        part = await ports.campaigns.create(
+            a_record(a_campaign(), account_id=account, owner=campaign.owner, part_of=campaign.campaign_id), ()
+        )
+        of = campaign if whose == "its own" else part
+        letter = await unknown_outcome(ports, account, of.campaign_id, text="Hello Maya, spring is here.")
+        recalled = part if whose == "its part's" else campaign
+        await ports.campaigns.mark_recalled(recalled.campaign_id, datetime.now(UTC))
+        url = f"{queue_of(account)}/dead-letters/{letter.message_id}/retry"
+        refused = await api.post(url, json={"force": True}, headers=caller)
+        assert (refused.status_code, "was recalled" in refused.json()["detail"]) == (409, True)
+
+    async def test_after_a_cancellation_it_is_409(
+        self, api: httpx.AsyncClient, caller: Headers, ports: Ports, account: str
+    ) -> None:
+        fields: dict[str, Any] = {"account_id": account, "status": CampaignStatus.CANCELLED}
+        campaign = await ports.campaigns.create(a_record(a_campaign(), **fields), ())
+        letter = await unknown_outcome(ports, account, campaign.campaign_id, text="Hello Maya, spring is here.")
+        url = f"{queue_of(account)}/dead-letters/{letter.message_id}/retry"
+        refused = await api.post(url, json={"force": True}, headers=caller)
+        assert (refused.status_code, "was cancelled" in refused.json()["detail"]) == (409, True)
 
     async def test_a_recall_takes_back_what_was_sent_once_more_and_cancels_what_waits(
         self,

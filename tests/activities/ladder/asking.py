@@ -80,13 +80,14 @@ async def booked(ports: Ports, asking: Asking) -> int:
     return (await ports.costs.campaign_totals(asking.record.campaign_id)).cost_micros
 
 
-async def billed(ports: Ports, ai: Simulator) -> int:
-    """What the simulator's own book comes to at our prices, in µ$."""
+async def billed(ports: Ports, ai: Simulator, dialect: str = "") -> int:
+    """What the simulator's own book comes to at our prices, in µ$; of one provider, or of both."""
     return sum(
         ports.prices.price(Provider(entry["dialect"]), entry["model"]).micros(
             Usage(input_tokens=entry["input_tokens"], output_tokens=entry["output_tokens"])
         )
         for entry in (await ai.get("usage"))["requests"]
+        if dialect in {"", entry["dialect"]}
     )
 
 

@@ -103,6 +103,27 @@ class TestExperiments:
         assert (await asking.ask()).arm == ""
         assert await ports.experiments.results(experiment.name) == []
 
+    async def test_what_it_was_billed_for_in_vain_is_part_of_its_cost(
+        self, begin: Begin, ports: Ports, ai: Simulator, experiment: Experiment
+    ) -> None:
+        await ai.fault("malformed_json", dialect="openai", count=1)
+        asking = await begin(routing=ports.routing.model_copy(update={"experiments": (experiment,)}))
+        assert (await asking.ask()).arm == "present"
+        observed = await self.observed(ports, experiment)
+        assert (observed[Metric.COST_MICROS].count, observed[Metric.LATENCY_MS].count) == (1, 1)
+        assert observed[Metric.COST_MICROS].mean == await booked(ports, asking)
+        assert len((await ai.get("usage"))["requests"]) == 2
+
+    async def test_so_it_is_when_somebody_else_answers_in_the_end(
+        self, begin: Begin, ports: Ports, ai: Simulator, experiment: Experiment
+    ) -> None:
+        await ai.fault("malformed_json", dialect="openai", count=2)
+        asking = await begin(routing=ports.routing.model_copy(update={"experiments": (experiment,)}))
+        assert (await asking.ask()).arm == ""
+        observed = await self.observed(ports, experiment)
+        assert set(observed) == {Metric.COST_MICROS}
+        assert observed[Metric.COST_MICROS].mean == await billed(ports, ai, "openai") > 0
+
     async def test_one_that_a_later_attempt_finds_adds_its_cost_once(
         self, begin: Begin, ports: Ports, ai: Simulator, experiment: Experiment
     ) -> None:
