@@ -64,7 +64,7 @@ class Admission:
             if answer.lease is not None:
                 waiting.popleft()
                 until = since + self._ports.lease_ms / 1000 - self._ports.grace_s
-                granted.append(Granted(message, answer.lease, until))
+                granted.append(Granted(message, answer.lease, until, limits.revision))
             elif answer.binding_layer is not None and not answer.binding_layer.holds_account:
                 waiting.popleft()
                 if granted:
@@ -96,7 +96,7 @@ class Admission:
         return self._type_until.get(message_type, 0.0) - monotonic()
 
     async def _limits_in_force(self) -> AccountLimits:
-        """Read once for a batch, and again after everything that may have taken long."""
+        """Read once for a batch, and after whatever may have taken long; each send looks at them once more."""
         if self._limits is None:
             self._limits = (await self._ports.gate.read(self._account_id, ())).limits
         return self._limits

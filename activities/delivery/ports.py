@@ -36,11 +36,13 @@ def is_open(message: Message) -> bool:
 
 @dataclass(frozen=True)
 class Granted:
-    """A message with its slot; ``until``: the moment (monotonic, s) at which a call for it has to be over."""
+    """A message with its slot. ``until``: the moment (monotonic, s) at which a call for it has to be over;
+    ``limits_revision``: that of the account's limits under which it was granted."""
 
     message: Message
     lease: Lease
     until: float
+    limits_revision: int
 
     @property
     def attempt(self) -> Attempt:

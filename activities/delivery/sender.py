@@ -116,7 +116,8 @@ class Sender:
         running = record is not None and record.status is CampaignStatus.RUNNING
         late = is_expired(message, datetime.now(UTC))
         self._session_was_expired = gate.control.state is AccountState.SESSION_EXPIRED
-        if running and self._may_send(gate) and not late:
+        changed = gate.limits.revision != granted.limits_revision
+        if running and self._may_send(gate) and not late and not changed:
             return record
         await self.outcomes.give_back([granted])
         if record is not None and record.status in {CampaignStatus.PAUSED, CampaignStatus.PLANNING}:
@@ -127,6 +128,9 @@ class Sender:
         if not self._may_send(gate):
             # The next round knows for how long.
             self._found.stop(1, f"account:{gate.control.state}")
+        elif changed:
+            # The next round asks for a slot under the limits that hold now.
+            self._found.stop(1, "limits_changed")
         return None
 
     async def _sent(self, granted: Granted, delivered: Delivered) -> None:

@@ -1,5 +1,6 @@
 """A delivery round: which messages are admitted, and what the gate says right before each call."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
@@ -8,7 +9,7 @@ from activities.delivery.findings import LOOK_AGAIN_MS
 from adapters.bootstrap import Ports
 from domain.campaign import CampaignRecord, CampaignStatus
 from domain.delivery import AccountControl, AccountState, Delivered, Message, MessageStatus
-from domain.rate_limit import AccountLimits, Cap, MessageType
+from domain.rate_limit import AccountLimits, Cap, Lease, MessageType
 from tests.activities.delivery.messages import Deliver, accepted, queue, stored
 from tests.local import Simulator
 
@@ -94,6 +95,33 @@ class TestSending:
         assert await accepted(onlyfans) == 0
         await ports.accounts.put_limits(AccountLimits(account_id=message.account_id, revision=2))
         assert [settled.status for settled in (await deliver(message)).settled] == [MessageStatus.SENT]
+
+    async def test_a_limit_that_changes_after_a_grant_holds_for_its_send(
+        self, ports: Ports, record: CampaignRecord, onlyfans: Simulator, deliver: Deliver
+    ) -> None:
+        messages = await queue(ports, record, "1", "2", "3")
+        account = record.lanes[0].account_id
+        two = AccountLimits(account_id=account, account=(Cap(limit=2, seconds=60),), revision=1)
+
+        class ChangedMeanwhile:
+            """The real limiter; once slots are granted, somebody lowers the limit."""
+
+            def __getattr__(self, name: str) -> Any:
+                return getattr(ports.limiter, name)
+
+            async def intact(self, leases: Sequence[Lease]) -> frozenset[str]:
+                await ports.accounts.put_limits(two)
+                return await ports.limiter.intact(leases)
+
+        report = await deliver(*messages, limiter=ChangedMeanwhile())
+        assert (report.settled, report.wait_ms, report.reason) == ((), 1, "limits_changed")
+        assert [(left.status, left.attempts) for left in [await stored(ports, each) for each in messages]] == [
+            (MessageStatus.QUEUED, 0)
+        ] * 3
+        report = await deliver(*messages)
+        assert [settled.status for settled in report.settled] == [MessageStatus.SENT] * 2
+        assert report.reason == "rate_limit:account"
+        assert await accepted(onlyfans) == 2
 
     async def test_a_call_that_could_outlive_its_slot_is_not_made(
         self, ports: Ports, message: Message, onlyfans: Simulator, deliver: Deliver
