@@ -11,7 +11,7 @@ from domain.campaign import CampaignRecord
 from domain.compliance import ComplianceReport, check
 from domain.compliance_disclosure import disclosed
 from domain.delivery import Message, MessageOrigin, MessageStatus, message_id
-from domain.errors import CostLimitExceeded, ProviderError
+from domain.errors import HuntazeError
 from domain.experiment import ArmObservation, Metric
 from domain.moderation import moderated
 from domain.plan import PERSON
@@ -24,6 +24,9 @@ from domain.routing import CACHE
 from domain.similarity import fingerprint
 
 GENERAL_TEXT = "general_text"
+
+JUDGE_TIMEOUT_S = 20.0
+"""How long a text waits for its judge."""
 
 R = TypeVar("R")
 
@@ -63,8 +66,10 @@ class Inspection:
         self._moderator = moderator
         self._judged = judged
 
-    async def messages(self, place: Place, texts: Sequence[Text], ladder: Ladder) -> list[Message]:
-        """Drafted, approved or skipped, with their scores."""
+    async def messages(
+        self, place: Place, texts: Sequence[Text], ladder: Ladder, *, judged: bool = True
+    ) -> list[Message]:
+        """Drafted, approved or skipped, with their scores. ``judged``: a judge may be asked, where there is one."""
         if not texts:
             return []
         record = place.record
@@ -79,7 +84,7 @@ class Inspection:
             self._moderator.opinions(said),
             asyncio.gather(
                 *(
-                    self.quality(record, text, each.recipient.name, ladder)
+                    self.quality(record, text, each.recipient.name, ladder, judged=judged)
                     for text, each in zip(said, texts, strict=True)
                 )
             ),
@@ -91,9 +96,12 @@ class Inspection:
         await self._observe(found, ladder)
         return found
 
-    async def quality(self, record: CampaignRecord, text: str, name: str, ladder: Ladder) -> float:
+    async def quality(
+        self, record: CampaignRecord, text: str, name: str, ladder: Ladder, *, judged: bool = True
+    ) -> float:
         """The score of a text for whoever has this name, with the judge's opinion where one is asked."""
-        return combined(quality_score(text, name), await self._judgement(record, text, ladder))
+        opinion = await self._judgement(record, text, ladder) if judged else None
+        return combined(quality_score(text, name), opinion)
 
     async def single(self, text: str, *, region: str = "") -> tuple[ComplianceReport, ModerationAnswer | None]:
         """The report about a text by itself, and what of it is the provider's opinion; ``None`` where there is none."""
@@ -111,8 +119,10 @@ class Inspection:
             IntentType.CONTENT_VALIDATION, "judge", record.campaign_id, lambda _: prompt, read_judgement, key=text
         )
         try:
-            return (await ladder.ask(question)).value
-        except (ProviderError, CostLimitExceeded):
+            async with asyncio.timeout(JUDGE_TIMEOUT_S):
+                return (await ladder.ask(question)).value
+        except (HuntazeError, TimeoutError):
+            # The text is paid for; it is worth more than an opinion about it.
             return None
 
     async def _observe(self, messages: Sequence[Message], ladder: Ladder) -> None:

@@ -84,12 +84,13 @@ class Page:
         judged = record.model_copy(update={"brief": plan.in_short}) if plan.written_by else record
         self._place = Place(judged, request.account_id, request.page)
         self._purpose = f"write/{request.account_id}/{request.page}"
-        self._stop = asyncio.Event()
+        self._known: set[str] = set()
+        self._cancelled = False
         self.stopped = ""
 
     def stop(self) -> None:
         """Begin no further call."""
-        self._stop.set()
+        self._cancelled = True
 
     async def stored(self) -> list[Message]:
         """What the store has of the page."""
@@ -99,19 +100,20 @@ class Page:
 
     async def draft(self) -> None:
         """Everything that is missing. Every group is tried before the first failure is raised."""
-        known = {message.recipient_id for message in await self.stored()}
+        self._known = {message.recipient_id for message in await self.stored()}
         limit = asyncio.Semaphore(self._ports.concurrency)
 
         async def write(name: str, group: Sequence[RecipientProfile]) -> None:
-            missing = [recipient for recipient in group if recipient.recipient_id not in known]
             async with limit:
-                if not missing or (self._stop.is_set() and not self.stopped):
+                if self._cancelled:
                     return
                 if self.stopped:
                     # A budget that is spent ends those as well who were not asked for yet.
-                    await self._keep((), ((), [skipped(self._place, who, self.stopped) for who in missing]))
+                    await self._keep(
+                        (), ((), [skipped(self._place, who, self.stopped) for who in self._missing(group)])
+                    )
                 else:
-                    await self._write(name, missing)
+                    await self._write(name, group)
 
         groups = self._groups(await self._recipients())
         outcomes = await asyncio.gather(
@@ -140,17 +142,28 @@ class Page:
         size = self._ports.messages_per_call
         return [group[start : start + size] for group in by_model.values() for start in range(0, len(group), size)]
 
-    async def _write(self, name: str, group: Sequence[RecipientProfile]) -> None:
-        """A message for each recipient, whatever it takes; raises only what may pass while there is patience.
+    def _missing(self, group: Sequence[RecipientProfile]) -> list[RecipientProfile]:
+        return [recipient for recipient in group if recipient.recipient_id not in self._known]
 
-        What was bought is kept before anything else is asked for, or raised.
+    async def _write(self, name: str, group: Sequence[RecipientProfile]) -> None:
+        """A message for each recipient who has none, whatever it takes; raises only what may pass while there is
+        patience.
+
+        What was bought is kept before anything else is asked for, or raised. A group whose one half is written goes on
+        with the other one under its name, by which an attempt finds what one before it has bought.
         """
         texts: list[Text] = []
-        left = list(group)
+        left = self._missing(group)
+        halves = {"a": group[: len(group) // 2], "b": group[len(group) // 2 :]}
+        if len(left) < len(group):
+            for half, part in halves.items():
+                if self._missing(part) == left and left:
+                    await self._write(f"{name}{half}", part)
+                    return
         for number in range(MAX_WRITING_ROUNDS):
             if not left:
                 break
-            if self._stop.is_set() and not self.stopped:
+            if self._cancelled:
                 await self._keep(texts)
                 return
             question = self._question(f"{name}/{number}", left)
@@ -161,10 +174,9 @@ class Page:
                 return
             except ProviderError as error:
                 if error.fault is ProviderFault.CONTEXT_LENGTH and len(left) > 1:
-                    half = len(left) // 2
                     await self._keep(texts)
-                    await self._write(f"{name}a", left[:half])
-                    await self._write(f"{name}b", left[half:])
+                    for half, part in halves.items():
+                        await self._write(f"{name}{half}", part)
                     return
                 if error.fault in OUTAGES and self._patient:
                     await self._keep(texts)
@@ -191,15 +203,18 @@ class Page:
     async def _keep(self, texts: Sequence[Text], rest: tuple[Sequence[Text], Sequence[Message]] = ((), ())) -> None:
         """Store what was written, and ``rest``: further texts, and messages that are ready."""
         more, messages = rest
-        written = await self._ports.inspection.messages(self._place, [*texts, *more], self._ladder)
-        await self._ports.messages.create_many([*written, *messages])
+        written = await self._ports.inspection.messages(
+            self._place, [*texts, *more], self._ladder, judged=not self._cancelled
+        )
+        kept = [*written, *messages]
+        await self._ports.messages.create_many(kept)
+        self._known |= {message.recipient_id for message in kept}
 
     def _without_money(
         self, question: Texts, left: Sequence[RecipientProfile], error: CostLimitExceeded
     ) -> tuple[Sequence[Text], Sequence[Message]]:
         if self._record.on_budget is OnBudget.STOP:
             self.stopped = str(error.error_type)
-            self.stop()
             return [], [skipped(self._place, who, self.stopped) for who in left]
         return self._general(question, left, error, f"budget:{error.scope}")
 

@@ -3,8 +3,9 @@
 import asyncio
 import random
 from collections import Counter, deque
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
+from typing import TypeVar
 from uuid import UUID
 
 from pydantic import Field
@@ -23,6 +24,9 @@ from domain.errors import GatewayError, NotFound
 from domain.model import AccountId, Model
 from domain.ports import CampaignStore
 from domain.recall import RecallInput, RecallReport, in_time, recallable_until, report
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 UNSENT_AT_ONCE = 8
 """Calls in flight: what expires soonest must not wait for a slow answer about something else."""
@@ -78,16 +82,18 @@ class RecallActivities:
             if await self._campaigns.get(request.campaign_id) is not None:
                 # From here on the dead letters of it stay what they are.
                 await self._campaigns.mark_recalled(request.campaign_id, datetime.now(UTC))
-            parts = [request.campaign_id, *await self._sent_once_more(request.campaign_id)]
-            due = deque(in_time(await self._all_of(parts, MessageStatus.SENT), datetime.now(UTC)))
             refusals = dict(request.refusals)
-            await asyncio.gather(*(self._work_off(due, refusals) for _ in range(UNSENT_AT_ONCE)))
+            # Most of it first: to find the rest takes time, in which messages become too old.
+            await self._take_back_sent([request.campaign_id], refusals)
+            again = await self._sent_once_more(request.campaign_id)
+            await self._take_back_sent(again, refusals)
+            parts = [request.campaign_id, *again]
             kept = await self._all_of(parts, MessageStatus.SENT)
             kept += [each for each in await self._all_of(parts, MessageStatus.SKIPPED) if each.reason == SAVED]
             unknown = [each for each in await self._all_of(parts, MessageStatus.FAILED) if may_have_arrived(each)]
             counts: Counter[MessageStatus] = Counter()
-            for part in parts:
-                counts.update(await self._messages.count_by_status(part))
+            for found in await _several(self._messages.count_by_status, parts):
+                counts.update(found)
             record = await self._campaigns.get(request.campaign_id)
         settled = all(status.is_terminal for status, number in counts.items() if number)
         return report(
@@ -112,12 +118,15 @@ class RecallActivities:
         failed = await self._all(campaign_id, MessageStatus.FAILED)
         while failed:
             records = await self._campaigns.get_many([str(retry_id(message.message_id)) for message in failed])
-            for record in records:
-                await self._cancel(record)
+            await _several(self._cancel, [record for record in records if not record.status.is_final])
             ids = [record.campaign_id for record in records]
             failed = await self._all_of(ids, MessageStatus.FAILED)
             found += ids
         return found
+
+    async def _take_back_sent(self, campaign_ids: Sequence[str], refusals: dict[UUID, str]) -> None:
+        due = deque(in_time(await self._all_of(campaign_ids, MessageStatus.SENT), datetime.now(UTC)))
+        await asyncio.gather(*(self._work_off(due, refusals) for _ in range(UNSENT_AT_ONCE)))
 
     async def _work_off(self, due: deque[Message], refusals: dict[UUID, str]) -> None:
         while due:
@@ -162,7 +171,8 @@ class RecallActivities:
             await hold_account(self._ports, Findings(), events, account_id, error, decision.delay_ms)
 
     async def _all_of(self, campaign_ids: Sequence[str], status: MessageStatus) -> list[Message]:
-        return [message for campaign_id in campaign_ids for message in await self._all(campaign_id, status)]
+        found = await _several(lambda campaign_id: self._all(campaign_id, status), campaign_ids)
+        return [message for messages in found for message in messages]
 
     async def _all(self, campaign_id: str, status: MessageStatus) -> list[Message]:
         messages: list[Message] = []
@@ -175,3 +185,14 @@ class RecallActivities:
             cursor = listing.cursor
             if cursor is None:
                 return messages
+
+
+async def _several(work: Callable[[T], Awaitable[R]], items: Iterable[T]) -> list[R]:
+    """``work`` on each item, in their order, some at the same time."""
+    room = asyncio.Semaphore(UNSENT_AT_ONCE)
+
+    async def one(item: T) -> R:
+        async with room:
+            return await work(item)
+
+    return await asyncio.gather(*(one(item) for item in items))

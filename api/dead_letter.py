@@ -15,7 +15,8 @@ from domain.delivery import Message, MessageOrigin, MessageStatus, Priority
 from domain.errors import Conflict, RateLimitExceeded
 from domain.ports import SendQueues
 
-_UNSENT = frozenset({MessageStatus.CANCELLED, MessageStatus.SKIPPED, MessageStatus.FAILED, MessageStatus.REJECTED})
+_BEYOND_RECALL = frozenset({MessageStatus.SENDING, MessageStatus.SENT, MessageStatus.RECALLED})
+_WITHDRAWN = frozenset({MessageStatus.CANCELLED, MessageStatus.SKIPPED})
 
 
 async def taken_up(message_id: UUID, ports: Ports) -> Stored | None:
@@ -65,16 +66,16 @@ async def send(
 async def let_be(letter: Message, caller: Principal, reason: str, ports: Ports) -> None:
     """Take it off the list for good, and cancel what waits in its place; raises ``Conflict`` when that was sent."""
     again = await taken_up(letter.message_id, ports)
-    if again is not None and not await _is_unsent(again.message, caller, ports):
+    if again is not None and again.message.status in _BEYOND_RECALL:
         await ports.messages.close_dead_letter(letter, retried_by(caller.user_id, again.message.message_id))
-        raise Conflict(f"It was sent once more already: see {MESSAGES}/{again.message.message_id}.")
+        raise _sent(again)
     note = discarded_by(caller.user_id, reason)
     if await ports.messages.close_dead_letter(letter, note) != note:
         raise _somebody_else()
-
-
-async def _is_unsent(again: Message, caller: Principal, ports: Ports) -> bool:
-    return again.status in _UNSENT or await _cancel(again, f"cancelled_by:{caller.user_id}", ports)
+    # A retry stores first and closes then: what it stored is found here, or it finds the letter discarded.
+    again = await taken_up(letter.message_id, ports)
+    if again is not None and not again.message.status.is_terminal and not await _cancel(again.message, note, ports):
+        raise _sent(again)
 
 
 async def _cancel(again: Message, reason: str, ports: Ports) -> bool:
@@ -124,6 +125,20 @@ async def _again(letter: Message, original: CampaignRecord | None, caller: Princ
         expires_at=None if original is None else original.delivery.times.expires_at,
         part_of="" if original is None else original.part_of or original.campaign_id,
     )
+
+
+def require_alive(again: Stored) -> None:
+    """Raises ``Conflict`` when what took a dead letter's place was ended before it was sent."""
+    status, reason = again.message.status, again.message.reason
+    if status in _WITHDRAWN:
+        raise Conflict(
+            f"It was to be sent once more, and what was to be sent is {status} ({reason}). Discard it, or send its "
+            f"text as a new message: POST {MESSAGES}."
+        )
+
+
+def _sent(again: Stored) -> Conflict:
+    return Conflict(f"It was sent once more already: see {MESSAGES}/{again.message.message_id}.")
 
 
 def _somebody_else() -> Conflict:

@@ -31,7 +31,7 @@ from domain.errors import CostLimitExceeded, ProviderError, ProviderFault
 from domain.experiment import ArmObservation, Metric
 from domain.progress import Tally
 from domain.prompt import Prompt, Variant
-from domain.provider import FallbackReason, FallbackStep
+from domain.provider import FallbackReason, FallbackStep, IntentType
 from domain.routing import CACHE, Decision, RouteReason, RouteTaken, Target, decide
 
 R = TypeVar("R")
@@ -157,7 +157,9 @@ class Ladder:
         ``cost_micros``: in µ$, with what the arm was billed for answers before it that could not be used.
         ``latency_ms``: ``None`` for an answer to an attempt before this one: nobody knows when it came.
         """
-        self.tally += Tally(providers=(target.provider,), routes=(route,))
+        # Who judges a text has not made it.
+        made_by = () if route.intent is IntentType.CONTENT_VALIDATION else (target.provider,)
+        self.tally += Tally(providers=made_by, routes=(route,))
         self.metrics.answered(route, latency_ms)
         activity.logger.info(
             "provider.answered",

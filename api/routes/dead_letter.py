@@ -8,7 +8,7 @@ from pydantic import Field
 
 from adapters.bootstrap import Ports
 from api.body import JsonBody
-from api.dead_letter import let_be, send, take_up, taken_up
+from api.dead_letter import let_be, require_alive, send, take_up, taken_up
 from api.dependencies import BackgroundNow, Caller, OwnAccount, PortsNow, QueuesNow
 from api.direct import MESSAGES, require_accepting
 from api.examples import DEAD_LETTER_DISCARD, DEAD_LETTER_RETRY
@@ -16,7 +16,7 @@ from api.handover import require_room
 from api.openapi import body as documented
 from api.openapi import problems
 from api.views import MessagePage
-from domain.dead_letter import may_have_arrived, retry_id
+from domain.dead_letter import is_discarded, may_have_arrived, retry_id
 from domain.delivery import Message, Priority
 from domain.errors import Conflict, NotFound
 from domain.model import Model, Request
@@ -97,10 +97,12 @@ async def retry(
     again = await taken_up(message_id, ports)
     letter = await ports.messages.dead_letter(account_id, message_id)
     if letter is None:
-        if again is None or again.record.account_id != account_id:
+        if again is None or again.record.account_id != account_id or is_discarded(again.message.reason):
             raise _absent()
         return retried
-    if again is None:
+    if again is not None:
+        require_alive(again)
+    else:
         if may_have_arrived(letter) and not body.force:
             raise Conflict(
                 "Whether the fan has this message already could not be found out. Look into the chat; then send "

@@ -358,6 +358,21 @@ class TestAgain:
         assert len(book) == bought
         assert (await ports.costs.campaign_totals(drafting.record.campaign_id)).calls == bought
 
+    async def test_nor_is_the_other_part_of_a_group_that_was_too_long(
+        self, begin: Begin, ports: Ports, ai: Simulator
+    ) -> None:
+        drafting = await begin()
+        await ai.fault("context_length", only_contains='"recipients": [{', count=2)
+        await ai.fault("connection_reset", bill=True, only_contains=f'"recipient_id": "{999 + FANS}"')
+        with pytest.raises(ApplicationError):
+            await drafting.draft(messages_per_call=FANS, patience_s=60)
+        assert len(await drafting.messages()) == FANS // 2
+        await ai.http.delete("/_control/faults")
+        bought = len((await ai.get("usage"))["requests"])
+        drafted = await drafting.draft(messages_per_call=FANS, attempt=2, patience_s=60)
+        assert drafted.page.ready == FANS
+        assert len((await ai.get("usage"))["requests"]) == bought
+
 
 class TestJudge:
     """A model that reads each text as well, where that is wanted."""

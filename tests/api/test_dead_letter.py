@@ -1,6 +1,7 @@
 """Dead letters: sent again or let be, and once more under their campaign's rule."""
 
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
@@ -9,10 +10,13 @@ import httpx
 import pytest
 
 from adapters.bootstrap import Ports
+from api.dead_letter import let_be
+from domain.access import Principal, Role
 from domain.alternative import DeliveryTerms, DeliveryTimes
 from domain.campaign import CampaignRecord, CampaignStatus
-from domain.dead_letter import retry_id
+from domain.dead_letter import retried_by, retry_id
 from domain.delivery import Attempt, Message, MessageOrigin, MessageStatus, Outcome
+from domain.errors import Conflict
 from domain.provider import IntentType
 from domain.rate_limit import MessageType, Slot
 from tests.api.identity import bearer
@@ -23,6 +27,7 @@ from tests.domain.builders import a_campaign, a_message, a_record
 from tests.local import Simulator
 
 Headers = dict[str, str]
+OPERATOR = Principal(user_id="operator", role=Role.OPERATOR)
 RUNNING: dict[str, Any] = {"status": CampaignStatus.RUNNING}
 
 
@@ -51,6 +56,21 @@ async def unknown_outcome(
     )
     await ports.messages.settle([failed])
     return letter
+
+
+class Before:
+    """The message store; something happens right before a dead letter is closed."""
+
+    def __init__(self, ports: Ports, happens: Callable[[], Awaitable[None]]) -> None:
+        self._messages = ports.messages
+        self._happens = happens
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._messages, name)
+
+    async def close_dead_letter(self, letter: Message, note: str) -> str:
+        await self._happens()
+        return await self._messages.close_dead_letter(letter, note)
 
 
 async def waiting(letter: Message, owner: str, ports: Ports, **changes: Any) -> UUID:
@@ -137,7 +157,9 @@ class TestRetryAndDiscard:
         again = await waiting(letter, owner, ports)
         url = f"{queue_of(account)}/dead-letters/{letter.message_id}/discard"
         assert (await api.post(url, json={"reason": "The fan has left."}, headers=caller)).status_code == 200
-        assert (await sent_when(api, caller, str(again), "cancelled"))["reason"].startswith("cancelled_by:")
+        assert (await sent_when(api, caller, str(again), "cancelled"))["reason"].startswith("discarded_by:")
+        retry = f"{queue_of(account)}/dead-letters/{letter.message_id}/retry"
+        assert (await api.post(retry, headers=caller)).status_code == 404
 
     async def test_one_that_was_sent_again_is_not_discarded(
         self, api: httpx.AsyncClient, caller: Headers, account: str, owner: str, ports: Ports
@@ -148,6 +170,41 @@ class TestRetryAndDiscard:
         refused = await api.post(f"{url}/discard", json={"reason": "The fan has left."}, headers=caller)
         assert (refused.status_code, str(again) in refused.json()["detail"]) == (409, True)
         assert (await api.post(f"{url}/retry", headers=caller)).json()["messageId"] == str(again)
+
+    async def test_a_discard_that_a_retry_overtakes_takes_nothing_away(
+        self, caller: Headers, owner: str, account: str, ports: Ports
+    ) -> None:
+        letter = await unknown_outcome(ports, account, text="Hello Maya, spring is here.")
+        again = await waiting(letter, owner, ports)
+
+        async def overtaken() -> None:
+            await ports.messages.close_dead_letter(letter, retried_by("ana", again))
+
+        with pytest.raises(Conflict):
+            await let_be(letter, OPERATOR, "The fan has left.", replace(ports, messages=Before(ports, overtaken)))
+        assert (await ports.messages.get_many(str(again), [again]))[again].status is not MessageStatus.CANCELLED
+
+    async def test_what_a_retry_stores_during_a_discard_is_cancelled(
+        self, owner: str, account: str, ports: Ports
+    ) -> None:
+        letter = await unknown_outcome(ports, account, text="Hello Maya, spring is here.")
+
+        async def stored() -> None:
+            await waiting(letter, owner, ports)
+
+        await let_be(letter, OPERATOR, "The fan has left.", replace(ports, messages=Before(ports, stored)))
+        again = retry_id(letter.message_id)
+        assert (await ports.messages.get_many(str(again), [again]))[again].status is MessageStatus.CANCELLED
+
+    async def test_a_retry_says_that_the_one_before_it_was_cancelled(
+        self, api: httpx.AsyncClient, caller: Headers, account: str, owner: str, ports: Ports
+    ) -> None:
+        letter = await unknown_outcome(ports, account, text="Hello Maya, spring is here.")
+        await waiting(letter, owner, ports, status=MessageStatus.CANCELLED, reason="campaign_cancelled")
+        url = f"{queue_of(account)}/dead-letters/{letter.message_id}"
+        refused = await api.post(f"{url}/retry", json={"force": True}, headers=caller)
+        assert (refused.status_code, "cancelled (campaign_cancelled)" in refused.json()["detail"]) == (409, True)
+        assert (await api.get(url, headers=caller)).status_code == 200
 
     async def test_a_retry_goes_on_where_one_got_no_further(
         self, api: httpx.AsyncClient, caller: Headers, account: str, owner: str, ports: Ports
