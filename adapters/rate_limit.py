@@ -195,7 +195,7 @@ class RedisLimiter:
         told = []
         with _REACHABLE:
             for call in calls(account_id, windows, one_slot=self._one_slot):
-                own = (number for number, each in enumerate(call.subjects, 1) if each.name != SYSTEM_SUBJECT)
+                own = (number for number, name in enumerate(call.names, 1) if name != SYSTEM_SUBJECT)
                 listed = ",".join(map(str, own))
                 told.append((call, await self._ask(self._usage, account_id, call, next(self._ids), listed)))
         return usage(account_id, told)
@@ -207,7 +207,7 @@ class RedisLimiter:
             if answer[0] != _IN_DOUBT:
                 return answer
             _, now_us, numbers = answer
-            await self._rebuilt(account_id, [call.subjects[number - 1] for number in numbers], ask_id, now_us)
+            await self._rebuilt(account_id, [call.subject(number) for number in numbers], ask_id, now_us)
         raise DependencyUnavailable("the limiter loses its memory faster than it can be rebuilt")
 
     async def _rebuilt(self, account_id: str, doubted: Sequence[Subject], claim: str, now_us: int) -> None:

@@ -1,6 +1,7 @@
 """What the answers of the limiter's scripts mean."""
 
 from collections.abc import Sequence
+from itertools import chain
 from typing import Any
 
 from adapters.rate_limit_call import Call
@@ -24,16 +25,15 @@ def reservation(account_id: str, verdicts: Sequence[Verdict], lease_id: str | No
     remaining: dict[Layer, int] = {}
     for call, answer in verdicts:
         for window, free in zip(call.windows, answer[4:], strict=True):
-            left = max(0, free - admitted)
-            known = remaining.get(window.layer)
-            if known is None or left < known:
-                remaining[window.layer] = left
+            if free <= remaining.get(window.layer, free):
+                remaining[window.layer] = free
+    remaining = {layer: max(0, free - admitted) for layer, free in remaining.items()}
     now_us = verdicts[0][1][1]
     if not admitted:
         return _denial(verdicts, remaining, now_us)
     lease = None
     if lease_id is not None:
-        subjects = tuple(subject.name for call, _ in verdicts for subject in call.subjects)
+        subjects = tuple(chain.from_iterable(call.names for call, _ in verdicts))
         lease = Lease(
             lease_id=lease_id,
             account_id=account_id,
@@ -75,7 +75,7 @@ def usage(account_id: str, told: Sequence[tuple[Call, list[Any]]]) -> AccountUsa
     for call, (_, now_us, _held_until, _reason, *rest) in told:
         count = len(call.windows)
         windows += (_window_usage(*each, now_us) for each in zip(call.windows, rest[:count], strict=True))
-        names = [subject.name for subject in call.subjects if subject.name != SYSTEM_SUBJECT]
+        names = [name for name in call.names if name != SYSTEM_SUBJECT]
         grants |= {name: tuple(moments) for name, moments in zip(names, rest[count:], strict=True)}
     _, now_us, held_until, reason = told[0][1][:4]
     held = held_until > now_us

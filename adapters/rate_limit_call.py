@@ -6,6 +6,7 @@ system layer.
 """
 
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from itertools import islice
 from json import dumps
 from struct import pack
@@ -34,14 +35,20 @@ class Subject(NamedTuple):
 class Call(NamedTuple):
     """What one script decides at once: windows, the logs that are kept, and perhaps the account's hold.
 
-    ``plan`` is what ``read_plan`` of the scripts expects. Numbers go in one packed argument, because the client spends
-    more time on thirty arguments than Redis on the whole decision.
+    Log i is that of ``names[i]``, complete for ``spans_us[i]``. ``plan`` is what ``read_plan`` of the scripts expects.
+    Numbers go in one packed argument, because the client spends more time on thirty arguments than Redis on the whole
+    decision.
     """
 
     windows: Sequence[Window]
-    subjects: Sequence[Subject]
+    names: Sequence[str]
+    spans_us: Sequence[int]
     keys: Sequence[str]
     plan: bytes
+
+    def subject(self, number: int) -> Subject:
+        """The log with this number in the plan, which counts from one."""
+        return Subject(self.names[number - 1], self.spans_us[number - 1])
 
 
 def calls(account_id: str, windows: Sequence[Window], *, one_slot: bool) -> list[Call]:
@@ -66,7 +73,7 @@ def _call(account_id: str, windows: Sequence[Window], *, with_hold: bool) -> Cal
     spans: list[int] = []
     bounds: list[int] = []
     for _, name, limit, seconds in windows:
-        span = round(seconds * _US) or 1
+        span = _span_us(seconds)
         number = numbers.get(name)
         if number is None:
             number = numbers[name] = len(numbers) + 1
@@ -75,28 +82,37 @@ def _call(account_id: str, windows: Sequence[Window], *, with_hold: bool) -> Cal
             spans[number - 1] = span
         if limit != UNLIMITED:
             bounds += (number, limit, span)
-    subjects = list(map(Subject._make, zip(numbers, spans, strict=True)))
-    keys, described = _described(account_id, subjects)
+    names = list(numbers)
+    keys, described = _described(account_id, names, spans)
     if with_hold:
         keys.append(hold_key(account_id))
     plan = _packed((len(keys) if with_hold else 0, len(spans), *described, *bounds))
     binding = windows if 3 * len(windows) == len(bounds) else [each for each in windows if each.limit != UNLIMITED]
-    return Call(binding, subjects, keys, plan)
+    return Call(binding, names, spans, keys, plan)
 
 
-def _described(account_id: str, subjects: Sequence[Subject]) -> tuple[list[str], list[int]]:
-    """The keys of logs and indexes, and for each subject the number of its index in them and its span."""
+@lru_cache(maxsize=256)
+def _span_us(seconds: float) -> int:
+    return round(seconds * _US) or 1
+
+
+def _described(account_id: str, names: Sequence[str], spans_us: Sequence[int]) -> tuple[list[str], list[int]]:
+    """The keys of logs and indexes, and for each log the number of its index in them and its span."""
     own = f"rate:{{{account_id}}}:"
-    places = [_SHARED if name == SYSTEM_SUBJECT else own for name, _ in subjects]
-    keys = [place + name for place, (name, _) in zip(places, subjects, strict=True)]
-    indexes: dict[str, int] = {}
+    keys = [_SHARED + name if name == SYSTEM_SUBJECT else own + name for name in names]
     described: list[int] = []
-    for place, (_, span) in zip(places, subjects, strict=True):
-        number = indexes.get(place)
-        if number is None:
-            keys.append(place + _INDEX)
-            number = indexes[place] = len(keys)
-        described += (number, span)
+    own_index = shared_index = 0
+    for name, span in zip(names, spans_us, strict=True):
+        if name == SYSTEM_SUBJECT:
+            if not shared_index:
+                keys.append(_SHARED + _INDEX)
+                shared_index = len(keys)
+            described += (shared_index, span)
+        else:
+            if not own_index:
+                keys.append(own + _INDEX)
+                own_index = len(keys)
+            described += (own_index, span)
     return keys, described
 
 
@@ -119,7 +135,7 @@ def restoration(
         for name in slot.subjects:
             if kind(name) in wanted:
                 grants.setdefault(name, []).extend((slot.lease_id, slot.counts_at_us))
-    keys, described = _described(account_id, subjects)
+    keys, described = _described(account_id, *zip(*subjects, strict=True))
     sources = [
         {"number": number, "name": name, "kind": f"span:{kind(name)}", "grants": members}
         for number, (name, members) in enumerate(grants.items(), len(keys) + 1)

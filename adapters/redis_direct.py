@@ -16,6 +16,8 @@ from redis.exceptions import ConnectionError as NoConnection
 from redis.exceptions import MaxConnectionsError, ResponseError
 from redis.exceptions import TimeoutError as TooLate
 
+from adapters.deadlines import Deadlines
+
 _packed = cast("Callable[[tuple[str | int | bytes, ...]], bytes]", pack_command)
 
 
@@ -26,6 +28,7 @@ class DirectRedis(Redis):
         super().__init__(*arguments, **options)
         self._ready: list[AbstractConnection] = []
         self._busy = 0
+        self._deadlines = Deadlines(self.connection_pool.connection_kwargs.get("socket_timeout"))
 
     async def direct(self, *command: str | int | bytes) -> Any:
         """As ``execute_command``, with the same errors, for commands whose answers need no translation.
@@ -65,7 +68,7 @@ class DirectRedis(Redis):
 
     async def _answer(self, connection: AbstractConnection, command: tuple[str | int | bytes, ...]) -> Any:
         try:
-            async with asyncio.timeout(self._timeout_s):
+            with self._deadlines.begin():
                 await connection.send_packed_command(_packed(command), check_health=False)
                 return await connection.read_response()
         except ResponseError:
@@ -77,8 +80,3 @@ class DirectRedis(Redis):
             # What it would still be told belongs to nobody.
             await connection.disconnect(nowait=True)
             raise
-
-    @property
-    def _timeout_s(self) -> float | None:
-        timeout_s: float | None = self.connection_pool.connection_kwargs.get("socket_timeout")
-        return timeout_s

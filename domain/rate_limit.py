@@ -33,6 +33,9 @@ class MessageType(StrEnum):
 class Layer(StrEnum):
     """Whose limit it is. ``platform``: the gateway itself asked the account to wait."""
 
+    # That of an enumeration is written in Python; every reservation counts by layer.
+    __hash__ = str.__hash__
+
     ACCOUNT = "account"
     PACING = "pacing"
     MESSAGE_TYPE = "message_type"
