@@ -136,6 +136,7 @@ def generation(ports: Ports, settings: Settings) -> GenerationPorts:
             budgets=ports.budgets,
             budget_store=ports.budget_store,
             breaker=ports.breaker,
+            refusals=ports.refusals,
             experiments=ports.experiments,
             alerts=ports.alerts,
             call_timeout_s=settings.provider_timeout_s,

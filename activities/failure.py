@@ -1,7 +1,7 @@
 """The one translator from our errors to Temporal's, and heartbeats for activities that call out."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 from functools import wraps
@@ -54,10 +54,13 @@ def translated(
 
 
 @asynccontextmanager
-async def heartbeating(details: Callable[[], object] | None = None) -> AsyncIterator[None]:
+async def heartbeating(
+    details: Callable[[], object] | None = None, failed: Callable[[], Sequence[object]] | None = None
+) -> AsyncIterator[None]:
     """Heartbeat in the background, so that a slow call is not mistaken for a dead worker.
 
-    ``details``: what a later attempt should know; read at each beat.
+    ``details``: what a later attempt should know; read at each beat. ``failed``: what it should know of one that fails,
+    and not of one whose process ends.
     """
     timeout = activity.info().heartbeat_timeout or timedelta(seconds=30)
 
@@ -70,6 +73,10 @@ async def heartbeating(details: Callable[[], object] | None = None) -> AsyncIter
     task = asyncio.create_task(beat())
     try:
         yield
+    except Exception:
+        if failed is not None:
+            activity.heartbeat(*failed())
+        raise
     finally:
         task.cancel()
         with suppress(asyncio.CancelledError):

@@ -60,7 +60,9 @@ async def plan_of(record: CampaignRecord, ladder: Ladder, ports: GenerationPorts
     try:
         answer = await ladder.ask(question)
         plan = answer.value.model_copy(update={"author": author(answer)})
+        # In the place of another request's own plan it says nothing of that request's arm.
         await ports.cache.keep_plan(key, plan)
+        plan = plan.model_copy(update={"experiment": answer.experiment, "arm": answer.arm})
         await _observe(record, answer, ladder)
     except (ProviderError, CostLimitExceeded) as error:
         # What one provider refuses is nothing for another one's plan, even if that was made before.

@@ -7,6 +7,7 @@ from time import monotonic
 
 from temporalio import activity
 
+from activities.attempt import at_rest, carried, running_for_s
 from activities.draft import general_origin, written_origin
 from activities.failure import application_error, heartbeating, translated
 from activities.ladder import Ladder
@@ -91,7 +92,7 @@ class ProviderActivities:
         """
         record = await self._record(request.campaign_id)
         ladder = self._ladder(record)
-        async with heartbeating(lambda: ladder.tally):
+        async with heartbeating(lambda: ladder.tally, lambda: at_rest(ladder)):
             try:
                 await plan_of(record, ladder, self._ports)
             except HuntazeError as error:
@@ -111,13 +112,14 @@ class ProviderActivities:
             raise NotFound(f"campaign {record.campaign_id} has no plan")
         ladder = self._ladder(record)
         page = Page(self._ports, record, plan, request, ladder, patient=self._patient())
-        async with heartbeating(lambda: ladder.tally):
+        async with heartbeating(lambda: ladder.tally, lambda: at_rest(ladder)):
             work = asyncio.create_task(page.draft())
             try:
                 await asyncio.shield(work)
             except asyncio.CancelledError:
                 page.stop()
                 await work
+                activity.heartbeat(*at_rest(ladder))
                 raise
             if ladder.tally.unresolved or (await self._totals(record)).held_micros:
                 # What was charged for lost answers, and what was not, is part of what the next page may spend.
@@ -152,7 +154,7 @@ class ProviderActivities:
         record = await self._record(request.campaign_id)
         started = monotonic()
         ladder = self._ladder(record)
-        async with heartbeating(lambda: ladder.tally):
+        async with heartbeating(lambda: ladder.tally, lambda: at_rest(ladder)):
             try:
                 found = await self._found(request.type, record, ladder)
             except HuntazeError as error:
@@ -277,9 +279,9 @@ class ProviderActivities:
 
     def _ladder(self, record: CampaignRecord) -> Ladder:
         info = activity.info()
-        tally = Tally.model_validate(info.heartbeat_details[0]) if info.heartbeat_details else Tally()
         run = f"{info.workflow_run_id}/{info.activity_id}"
-        return Ladder(record, self._ports.ladder, tally, attempt=info.attempt, run=run)
+        running_s = running_for_s(info, self._ports.ladder.call_timeout_s)
+        return Ladder(record, self._ports.ladder, carried(info), attempt=info.attempt, run=run, running_s=running_s)
 
     def _patient(self) -> bool:
         """Whether the page may still wait for the providers; by the engine's clock, from the first attempt on."""

@@ -11,7 +11,7 @@ from domain.errors import HuntazeError
 from domain.lane import PageDrafted, distribution
 from domain.model import AccountId, Model
 from domain.ports import CampaignStore, Experiments, MessageStore
-from domain.review import Decision, Verdict, satisfaction
+from domain.review import Decision, Verdict, plan_satisfaction, satisfaction
 
 
 class ReviewedPage(Model):
@@ -39,7 +39,9 @@ class ReviewActivities:
         if request.decision is not None:
             await self._carry_out(request.decision, stored)
             stored = await self._page(request)
-        await self._observe([message for message in stored if _may_be_new(message, request.decision)])
+        await self._observe(
+            request.campaign_id, [message for message in stored if _may_be_new(message, request.decision)]
+        )
         return distribution(stored)
 
     async def _carry_out(self, decision: Decision, stored: list[Message]) -> None:
@@ -55,12 +57,16 @@ class ReviewActivities:
             now=now,
         )
 
-    async def _observe(self, messages: list[Message]) -> None:
+    async def _observe(self, campaign_id: str, messages: list[Message]) -> None:
         """What people have decided, as it is stored; what was observed before an interruption does not count again."""
-        observations = [found for message in messages if (found := satisfaction(message)) is not None]
+        if all(message.review is None for message in messages):
+            return
         try:
-            for observation in observations:
-                await self._experiments.observe(observation)
+            plan = await self._campaigns.plan(campaign_id)
+            of_plan = None if plan is None else plan_satisfaction(campaign_id, plan.experiment, plan.arm, messages)
+            for observation in (*map(satisfaction, messages), of_plan):
+                if observation is not None:
+                    await self._experiments.observe(observation)
         except HuntazeError:
             # A decision is worth more than what an experiment learns from it.
             activity.logger.warning("observations of an experiment are lost")

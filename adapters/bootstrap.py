@@ -28,6 +28,7 @@ from adapters.prompt import FilePrompts
 from adapters.provider import OpenAIModel, open_models, routing_of
 from adapters.rate_limit import RedisLimiter
 from adapters.redis import RedisDependency, open_redis
+from adapters.refusal import DynamoRefusals
 from adapters.response_cache import RedisResponseCache
 from adapters.review import DynamoAutonomy
 from adapters.settings import Settings
@@ -63,6 +64,7 @@ from domain.ports import (
     Observations,
     PriceBook,
     Prompts,
+    Refusals,
     ResponseCache,
     ShadowStore,
     SimilarityLog,
@@ -92,6 +94,7 @@ class Ports:
     moderator: Moderator
     prompts: Prompts
     breaker: Breaker
+    refusals: Refusals
     cache: ResponseCache
     similarity: SimilarityLog
     prices: PriceBook
@@ -143,6 +146,7 @@ async def open_ports(settings: Settings, metrics: Metrics | None = None) -> Asyn
             models=models,
             prompts=FilePrompts(),
             breaker=breaker,
+            refusals=DynamoRefusals(dynamo),
             moderator=ProviderModerator(_moderating(models, settings), breaker),
             cache=RedisResponseCache(redis),
             similarity=RedisSimilarityLog(redis),

@@ -151,6 +151,7 @@ async def ladder(stack: AsyncExitStack, settings: Settings, ledger: Ledger) -> A
         budgets=RedisBudgets(redis, ledger),
         budget_store=Caps(),
         breaker=RedisBreaker(redis, settings.breaker),
+        refusals=nothing,
         experiments=nothing,
         alerts=nothing,
         call_timeout_s=settings.provider_timeout_s,

@@ -12,6 +12,7 @@ from domain.compliance import ComplianceLevel
 from domain.cost import CostEntry, CostHold, CostTotals
 from domain.delivery import Priority
 from domain.experiment import ArmObservation, ArmTotals
+from domain.prompt import Refusal
 from domain.provider import IntentType, PreferredProvider
 from domain.rate_limit import MessageType
 
@@ -91,7 +92,13 @@ class Caps:
 
 
 class Nothing:
-    """Alerts and experiments: none of either is expected."""
+    """Alerts, refusals and experiments: none of them is expected."""
+
+    async def keep(self, campaign_id: str, step_id: UUID, refusal: Refusal) -> None:
+        raise AssertionError((campaign_id, step_id, refusal))
+
+    async def of_step(self, campaign_id: str, step_id: UUID) -> Refusal | None:  # noqa: ARG002 - of the port
+        return None
 
     async def raise_alert(self, alert: Alert) -> bool:
         raise AssertionError(alert)

@@ -313,6 +313,7 @@ async def ladder_ports(stack: AsyncExitStack, settings: Settings, redis: Redis) 
         budgets=RedisBudgets(redis, ledger),
         budget_store=Caps(),
         breaker=RedisBreaker(redis, POLICY),
+        refusals=nothing,
         experiments=nothing,
         alerts=nothing,
         call_timeout_s=settings.provider_timeout_s,

@@ -22,6 +22,13 @@ class Variant(StrEnum):
     SHORT = "short"
 
 
+class Refusal(Model):
+    """A provider would not answer a question, on policy; ``reworded``: nor its safe wording."""
+
+    target: str = Field(examples=["openai/gpt-4o-mini"])
+    reworded: bool = False
+
+
 class Prompt(Model):
     """One request for JSON. ``user`` may hold personal data: it goes to the provider and nowhere else."""
 

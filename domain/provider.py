@@ -87,6 +87,8 @@ class ContentPlan(Model):
         default=None,
         description="the model that wrote it; null for a person, and in plans from before this was kept",
     )
+    experiment: str = Field(default="", description="the experiment in which it was written; empty: in none")
+    arm: str = Field(default="", description="the arm of that experiment whose model wrote it")
     written_by: str = Field(default="", description="the person who wrote it; empty: a model did")
     written_at: datetime | None = Field(default=None, description="when a person wrote it")
 

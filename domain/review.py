@@ -4,8 +4,10 @@ Human approval is the default (``strict``). Anything less is an opt-in of the ac
 who gave it, when and why.
 """
 
+from collections.abc import Sequence
 from datetime import datetime
 from enum import StrEnum
+from statistics import fmean
 from typing import Annotated, Literal, Self
 from uuid import UUID
 
@@ -29,6 +31,9 @@ REVIEW_EXPIRED = "review_expired"
 
 AWAITING_REVIEW = "awaiting_review"
 """The reason of a draft that has a text and waits for a decision."""
+
+REVIEWER = "reviewer"
+"""In place of a provider: a person wrote the first text of a draft."""
 
 MANUAL_REVIEW = "manual_review"
 """The reason of a draft that a person has to write, before a colon and why nobody else could."""
@@ -153,20 +158,47 @@ class Decision(Model):
         return REVIEW_EXPIRED if self.verdict is Verdict.EXPIRE else self.comment
 
 
-def satisfaction(message: Message) -> ArmObservation | None:
-    """What a person's decision says about the model that wrote a text, for the experiment that it was part of.
+def satisfied(message: Message) -> float | None:
+    """What a person's decision says about a model's text.
 
-    1: approved as written, 0.5: approved after an edit, 0: rejected. ``None``: no experiment, or nobody has decided.
+    1: approved as written, 0.5: approved after an edit, 0: rejected. ``None``: nobody has decided, or no model wrote.
     """
     origin = message.origin
-    if origin is None or not origin.arm or message.review is None:
+    if origin is None or origin.provider == REVIEWER or message.review is None:
         return None
     approved = 0.5 if origin.edited_by else 1.0
+    return 0.0 if message.status is MessageStatus.REJECTED else approved
+
+
+def satisfaction(message: Message) -> ArmObservation | None:
+    """What a person's decision says about the arm that wrote a text; ``None``: no experiment, or nothing is said."""
+    value = satisfied(message)
+    if value is None or message.origin is None or not message.origin.arm:
+        return None
     return ArmObservation(
         observation_id=f"{message.message_id}/review",
-        experiment=origin.experiment,
-        arm=origin.arm,
-        values={Metric.SATISFACTION: 0.0 if message.status is MessageStatus.REJECTED else approved},
+        experiment=message.origin.experiment,
+        arm=message.origin.arm,
+        values={Metric.SATISFACTION: value},
+    )
+
+
+def plan_satisfaction(
+    campaign_id: str, experiment: str, arm: str, messages: Sequence[Message]
+) -> ArmObservation | None:
+    """What the first decision about texts that were written after a plan says about the arm that wrote the plan.
+
+    One value for a campaign, as of everything else that is known of a plan: texts after one plan are alike, and many of
+    them would pass for many plans. ``None``: no experiment, or nothing is said.
+    """
+    values = [value for message in messages if (value := satisfied(message)) is not None]
+    if not arm or not values:
+        return None
+    return ArmObservation(
+        observation_id=f"{campaign_id}/plan/review",
+        experiment=experiment,
+        arm=arm,
+        values={Metric.SATISFACTION: fmean(values)},
     )
 
 
@@ -264,7 +296,7 @@ def edited(
     message: Message, change: EditRequest, report: ComplianceReport, quality: float, review: MessageReview
 ) -> Message:
     """A draft with a new text; the one before it stays in ``earlier``. ``review``: who edits it, when and why."""
-    origin = message.origin or MessageOrigin(provider="reviewer", model="", prompt_version="")
+    origin = message.origin or MessageOrigin(provider=REVIEWER, model="", prompt_version="")
     before = EarlierText(
         text=message.text,
         origin=message.origin,

@@ -1,6 +1,6 @@
 """The degradation ladder: one way for every model call, from the routing decision to the booked cost."""
 
-from activities.ladder.descent import OUTAGES
+from activities.ladder.error_class import OUTAGES
 from activities.ladder.ladder import Ladder
 from activities.ladder.ports import Answered, LadderPorts, Question
 

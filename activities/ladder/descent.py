@@ -1,24 +1,26 @@
-"""One question's way down the rungs, and the rule of each class of error."""
+"""One question's way down the rungs."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import partial
-from random import random
 from time import monotonic
 from typing import TYPE_CHECKING, Generic, TypeVar
 from uuid import UUID
 
+from temporalio import activity
+
 from activities.ladder.booking import Booking
+from activities.ladder.error_class import OUTAGES, SHOPPED, other_wording, patience_s, wait_before_repeating
 from activities.ladder.ports import Answered, Question
 from activities.ladder.size import Sized
 from domain.alert import AlertKind, Severity
 from domain.breaker import Admission
 from domain.budget import Budget
 from domain.cost import Usage
-from domain.errors import CostLimitExceeded, ProviderError, ProviderFault
+from domain.errors import CostLimitExceeded, DependencyUnavailable, ProviderError, ProviderFault
 from domain.progress import Tally
-from domain.prompt import ProviderCall, Variant
+from domain.prompt import ProviderCall, Refusal, Variant
 from domain.provider import FallbackReason
 from domain.routing import Candidate, Decision, PassedOver, RouteReason, Target, route_taken
 
@@ -27,33 +29,12 @@ if TYPE_CHECKING:
 
 R = TypeVar("R")
 
-RETRIES = 1
-"""Repetitions of one model after a throttled or transient failure, before the next one is asked."""
-BACKOFF_S = 0.5
-"""The longest wait before the first repetition; full jitter."""
-LONGEST_WAIT_S = 2.0
-"""A provider that asks for a longer wait than this is left for the next one."""
-
-PROBE_TIMEOUT_S = 8.0
-"""A probe is the call of somebody who waits for it, and most often in vain. A healthy provider writes the texts of one
-call, a few hundred tokens at 50 or more a second, in less."""
-PATIENT_PROBE = 4
-"""Every so many probes one has the time of any other call, so that slow answers close the breaker in the end."""
-
-OUTAGES = frozenset({ProviderFault.THROTTLED, ProviderFault.TRANSIENT, ProviderFault.TIMEOUT, ProviderFault.AUTH})
-"""What passes by itself, sooner or later. A refusal on policy or a bad request says nothing of its health."""
-
-_REWORDED: Mapping[ProviderFault, tuple[Variant, str]] = {
-    ProviderFault.CONTENT_POLICY: (Variant.SAFE, "rewrite"),
-    ProviderFault.MALFORMED_OUTPUT: (Variant.REPAIR, "repair"),
-    ProviderFault.CONTEXT_LENGTH: (Variant.SHORT, "shorten"),
-}
-_SHOPPED = OUTAGES | {ProviderFault.MALFORMED_OUTPUT}
-"""After these another provider may be asked, unless one has refused before: a refusal is never shopped around."""
-
 
 class Descent(Generic[R]):
-    """One question's way down; ``until`` is its deadline on the monotonic clock (s)."""
+    """One question's way down; ``until`` is its deadline on the monotonic clock (s).
+
+    ``refused``: what an earlier attempt was told on policy.
+    """
 
     def __init__(
         self,
@@ -63,6 +44,7 @@ class Descent(Generic[R]):
         usual: Sized,
         decision: Decision,
         until: float,
+        refused: Refusal | None = None,
     ) -> None:
         self._ladder = ladder
         self._booking = booking
@@ -72,6 +54,7 @@ class Descent(Generic[R]):
         self._decision = decision
         self._step_id = ladder.step_id(question)
         self._until = until
+        self._refused = refused
         self._failure: ProviderError | None = None
         self._refusal: ProviderError | None = None
         self._passed_over: list[PassedOver] = []
@@ -91,6 +74,8 @@ class Descent(Generic[R]):
         Once one has refused on policy, its own answer to a safe rewrite is all that may follow: whatever else the
         rewrite meets, an outage or an empty budget, the refusal stands and is raised.
         """
+        if self._refused is not None:
+            return await self._after_refusal(self._refused)
         cheaper = self._decision.cheaper
         try:
             answer = await self._first_of(self._decision.candidates, cheaper[0].target.key if cheaper else "none")
@@ -103,12 +88,26 @@ class Descent(Generic[R]):
             raise refused_or_failed or ProviderError("no model may be asked", fault=ProviderFault.TRANSIENT)
         return answer
 
-    async def _first_of(self, candidates: Sequence[Candidate], without_money: str) -> Answered[R] | None:
+    async def _after_refusal(self, refused: Refusal) -> Answered[R]:
+        """The safe wording for whoever refused before, where an earlier attempt did not get that far."""
+        self._refusal = ProviderError(f"{refused.target} has refused before", fault=ProviderFault.CONTENT_POLICY)
+        answer = None
+        for candidate in (*self._decision.candidates, *self._decision.cheaper):
+            if candidate.target.key == refused.target and not refused.reworded:
+                answer = await self._first_of((candidate,), "none", Variant.SAFE)
+                break
+        if answer is None:
+            raise self._refusal
+        return answer
+
+    async def _first_of(
+        self, candidates: Sequence[Candidate], without_money: str, variant: Variant = Variant.USUAL
+    ) -> Answered[R] | None:
         """The first answer; ``without_money``: what comes after all of them when one is not affordable."""
         for position, candidate in enumerate(candidates):
             following = candidates[position + 1].target.key if position + 1 < len(candidates) else "none"
             try:
-                answer = await self._from(candidate, following)
+                answer = await self._from(candidate, following, variant)
             except CostLimitExceeded as short:
                 self._leave(candidate.target, without_money, FallbackReason.BUDGET)
                 await self._booking.budget_alert(short)
@@ -117,15 +116,24 @@ class Descent(Generic[R]):
                 return answer
         return None
 
+    async def _remember(self, target: Target, variant: Variant) -> None:
+        """Before anything else is asked: whoever comes after this process must not ask somebody else."""
+        refusal = Refusal(target=target.key, reworded=variant is Variant.SAFE)
+        try:
+            await self._ports.refusals.keep(self._ladder.campaign_id, self._step_id, refusal)
+        except DependencyUnavailable:
+            # This attempt knows it; what it comes to is kept in the same store.
+            activity.logger.warning("a refusal could not be kept")
+
     def _leave(self, target: Target, to: str, reason: ProviderFault | FallbackReason) -> None:
         if self._refusal is not None:
             to = "none"
         self._passed_over.append(PassedOver(target=target.key, reason=reason))
         self._ladder.step(self._question, target, to, reason)
 
-    async def _from(self, candidate: Candidate, following: str) -> Answered[R] | None:
+    async def _from(self, candidate: Candidate, following: str, variant: Variant) -> Answered[R] | None:
         """One model's answer; ``None``: the next one may be asked. Raises what must not be shopped around."""
-        target, variant, repeated = candidate.target, Variant.USUAL, 0
+        target, repeated = candidate.target, 0
         while True:
             if monotonic() >= self._until:
                 self._note(ProviderError("the deadline has passed", fault=ProviderFault.TIMEOUT))
@@ -137,22 +145,23 @@ class Descent(Generic[R]):
                 self._failure = error
                 if error.fault is ProviderFault.CONTENT_POLICY:
                     self._refusal = error
+                    await self._remember(target, variant)
             else:
                 if answer is None:
                     self._leave(target, following, FallbackReason.BREAKER_OPEN)
                 return answer
             fault = self._failure.fault
-            wording = _other_wording(fault, variant)
+            wording = other_wording(fault, variant)
             if wording is not None:
                 variant, to = wording
                 self._ladder.step(self._question, target, to, fault)
                 continue
-            wait_s = _wait_before_repeating(self._failure, repeated, self._until - monotonic())
+            wait_s = wait_before_repeating(self._failure, repeated, self._until - monotonic())
             if wait_s is not None:
                 repeated += 1
                 await asyncio.sleep(wait_s)
                 continue
-            if fault not in _SHOPPED:
+            if fault not in SHOPPED:
                 self._leave(target, "none", fault)
                 raise self._refusal or self._failure
             self._leave(target, following, fault)
@@ -190,7 +199,7 @@ class Descent(Generic[R]):
             operation_id=operation,
             step_id=self._step_id,
             campaign_id=ladder.campaign_id,
-            timeout_s=max(0.1, min(_patience_s(ports.call_timeout_s, admission), self._until - monotonic())),
+            timeout_s=max(0.1, min(patience_s(ports.call_timeout_s, admission), self._until - monotonic())),
         )
         started = monotonic()
         try:
@@ -262,36 +271,9 @@ class Descent(Generic[R]):
         self._failure = self._failure or error
 
 
-def _other_wording(fault: ProviderFault, variant: Variant) -> tuple[Variant, str] | None:
-    """What to try in place of ``variant``, and its name as a step: one other wording for each target.
-
-    A refusal has its safe rewrite, once, after another one as well.
-    """
-    if fault is ProviderFault.CONTENT_POLICY:
-        return None if variant is Variant.SAFE else _REWORDED[fault]
-    return _REWORDED.get(fault) if variant is Variant.USUAL else None
-
-
-def _patience_s(call_timeout_s: float, admission: Admission) -> float:
-    """How long a call may take; a probe less than others, but for every ``PATIENT_PROBE``-th one of all workers."""
-    if admission.probe and admission.ticket % PATIENT_PROBE:
-        return min(call_timeout_s, PROBE_TIMEOUT_S)
-    return call_timeout_s
-
-
 def _rejected(target: Target, admission: Admission) -> ProviderError:
     return ProviderError(
         f"the breaker of {target.key} is open",
         fault=ProviderFault.TRANSIENT,
         retry_after_s=admission.retry_after_ms / 1000,
     )
-
-
-def _wait_before_repeating(error: ProviderError, repeated: int, left_s: float) -> float | None:
-    """Seconds with full jitter, after what the provider asks for; ``None``: this model is not asked again."""
-    if repeated >= RETRIES or error.fault not in {ProviderFault.THROTTLED, ProviderFault.TRANSIENT}:
-        return None
-    asked_s = error.retry_after_s or 0.0
-    # Those who were throttled together do not come back together.
-    wait_s = asked_s + BACKOFF_S * 2**repeated * random()
-    return wait_s if asked_s <= LONGEST_WAIT_S and wait_s <= left_s else None

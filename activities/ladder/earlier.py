@@ -27,6 +27,8 @@ PATIENCE_S = 15.0
 """For so long an attempt asks again a provider that can't say; then whoever runs the attempt decides."""
 PAUSE_S = 1.0
 """Between two such questions, on average."""
+LONGEST_PAUSE_S = 4.0
+"""Between two looks for a call that may still run; each pause is twice as long as the one before."""
 
 _PASSES = frozenset({ProviderFault.THROTTLED, ProviderFault.TRANSIENT, ProviderFault.TIMEOUT})
 """After these it can say so later. A key or an address that may not list answers stays so, and says nothing."""
@@ -45,15 +47,37 @@ class Earlier:
         self._booking = booking
         self._breaker = ladder.breaker
 
-    async def bought(self, question: Question[R], decision: Decision, until: float) -> Answered[R] | None:
+    async def bought(
+        self, question: Question[R], decision: Decision, *, until: float, running_until: float
+    ) -> Answered[R] | None:
         """The first readable answer that was paid for; all that are listed are booked, once.
 
-        ``until``: the deadline on the monotonic clock (s). Raises ``ProviderError`` (transient) when it can't be found
-        out whether there is one.
+        ``until``: the deadline, ``running_until``: when a call that an earlier attempt began has ended or would have
+        been given up, both on the monotonic clock (s). Raises ``ProviderError`` (transient) when it can't be found out
+        whether there is one.
         """
+        everyone = (*decision.candidates, *decision.cheaper)
+        if not any(self._ports.models[each.target.key].keeps_answers for each in everyone):
+            return None
+        pause_s = PAUSE_S
+        while True:
+            looked_at = monotonic()
+            found = await self._listed(question, decision, everyone, until)
+            if found is not None or looked_at >= running_until:
+                return found
+            wait_s = min(pause_s, max(0.0, running_until - monotonic()))
+            if monotonic() + wait_s >= until:
+                raise ProviderError("a call that was begun before may still run", fault=ProviderFault.TRANSIENT)
+            await asyncio.sleep(wait_s)
+            pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
+
+    async def _listed(
+        self, question: Question[R], decision: Decision, everyone: Sequence[Candidate], until: float
+    ) -> Answered[R] | None:
+        """What the providers list by now."""
         until = min(until, monotonic() + PATIENCE_S)
         step_id = self._ladder.step_id(question)
-        asking: Sequence[Candidate] = (*decision.candidates, *decision.cheaper)
+        asking = everyone
         while True:
             found: Answered[R] | None = None
             silent: list[Candidate] = []

@@ -6,7 +6,9 @@ Each step down is remembered with its reason. One deadline bounds the whole chai
 
 Who was asked, who was not, and why, is one story: the policy's decision, completed by what was met on the way down.
 
-An answer is bought at most once: an attempt after a crash first asks the providers what they keep of the step.
+An answer is bought at most once, and a refusal is never shopped around: an attempt after another one first asks what
+was refused, and the providers what they keep of the step. What a process that was killed has begun may still run there:
+the next attempt looks until it would have been given up.
 """
 
 from collections.abc import Iterator
@@ -40,15 +42,25 @@ R = TypeVar("R")
 class Ladder:
     """Asks for one request (or one page); ``tally`` is what happened on the way.
 
-    ``attempt``: from 2 on, an earlier attempt may have bought answers that never arrived. ``run`` tells one execution
-    of the activity from every other.
+    ``attempt``: from 2 on, an earlier attempt may have bought answers that never arrived; its calls may still run for
+    ``running_s``. ``run`` tells one execution of the activity from every other.
     """
 
-    def __init__(self, record: CampaignRecord, ports: LadderPorts, tally: Tally, *, attempt: int, run: str) -> None:
+    def __init__(
+        self,
+        record: CampaignRecord,
+        ports: LadderPorts,
+        tally: Tally,
+        *,
+        attempt: int,
+        run: str,
+        running_s: float = 0.0,
+    ) -> None:
         self._record = record
         self._ports = ports
         self._attempt = attempt
         self._run = run
+        self._running_until = monotonic() + running_s
         self._numbers: Iterator[int] = count()
         self._booking = Booking(record, ports)
         self._last: dict[UUID, Target] = {}
@@ -75,6 +87,11 @@ class Ladder:
         """Whose way it is."""
         return self._record.campaign_id
 
+    @property
+    def running_s(self) -> float:
+        """How long (s) calls of earlier attempts may still run at their providers."""
+        return max(0.0, self._running_until - monotonic())
+
     async def ask(self, question: Question[R]) -> Answered[R]:
         """The first usable answer.
 
@@ -83,15 +100,19 @@ class Ladder:
         until = monotonic() + self._ports.deadline_s
         usual = self.sized(question.prompt(Variant.USUAL))
         decision = self._decide(question, usual)
+        refused = None
         if self._attempt > 1:
             try:
-                kept = await Earlier(self, self._booking).bought(question, decision, until)
+                kept = await Earlier(self, self._booking).bought(
+                    question, decision, until=until, running_until=self._running_until
+                )
             except ProviderError:
                 self.step(question, decision.candidates[0].target, "none", FallbackReason.LOOK_UP)
                 raise
             if kept is not None:
                 return kept
-        return await Descent(self, self._booking, question, usual, decision, until).run()
+            refused = await self._ports.refusals.of_step(self.campaign_id, self.step_id(question))
+        return await Descent(self, self._booking, question, usual, decision, until, refused).run()
 
     def sized(self, prompt: Prompt) -> Sized:
         """A prompt to be asked."""

@@ -4,7 +4,18 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from domain.ports import Alerts, Breaker, Budgets, BudgetStore, CostStore, Experiments, LanguageModel, PriceBook, Tokens
+from domain.ports import (
+    Alerts,
+    Breaker,
+    Budgets,
+    BudgetStore,
+    CostStore,
+    Experiments,
+    LanguageModel,
+    PriceBook,
+    Refusals,
+    Tokens,
+)
 from domain.prompt import Prompt, Variant
 from domain.provider import IntentType
 from domain.routing import RoutingPolicy, Target
@@ -24,6 +35,7 @@ class LadderPorts:
     budgets: Budgets
     budget_store: BudgetStore
     breaker: Breaker
+    refusals: Refusals
     experiments: Experiments
     alerts: Alerts
     call_timeout_s: float

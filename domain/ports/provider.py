@@ -6,7 +6,7 @@ from uuid import UUID
 
 from domain.breaker import Admission, BreakerView
 from domain.experiment import ArmObservation, ArmTotals
-from domain.prompt import Completion, KeptAnswer, Prompt, ProviderCall, Variant
+from domain.prompt import Completion, KeptAnswer, Prompt, ProviderCall, Refusal, Variant
 from domain.provider import ContentPlan, ModerationAnswer, WritingTask
 from domain.rate_limit import MessageType
 
@@ -73,6 +73,19 @@ class Tokens(Protocol):
     def of_prompt(self, prompt: Prompt, model: str) -> int:
         """What a prompt is billed as input at most: texts, schema and what a chat adds to each message."""
         ...
+
+
+class Refusals(Protocol):
+    """What providers would not answer, kept with the campaign for attempts to come.
+
+    Raises ``DependencyUnavailable``.
+    """
+
+    async def keep(self, campaign_id: str, step_id: UUID, refusal: Refusal) -> None:
+        """Replaces an earlier one of the step."""
+        ...
+
+    async def of_step(self, campaign_id: str, step_id: UUID) -> Refusal | None: ...
 
 
 class Breaker(Protocol):

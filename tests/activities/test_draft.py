@@ -1,7 +1,7 @@
 """Drafting a page by itself: whatever the providers do, every recipient gets a message or a person who looks at it."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -57,14 +57,14 @@ class Drafting:
         self.generating = generating
         self.record = record
         self.beats: list[Tally] = []
+        self._last_details: tuple[Any, ...] = ()
         self.environment = ActivityEnvironment()
 
-    async def draft(
-        self, *, page: int = 0, attempt: int = 1, waited_s: float = 0, carried: Sequence[object] = (), **changes: Any
-    ) -> Drafted:
-        """``carried``: the details of the last heartbeat of the attempt before. Those of this one end in ``beats``."""
+    async def draft(self, *, page: int = 0, attempt: int = 1, waited_s: float = 0, **changes: Any) -> Drafted:
+        """What earlier attempts have told is carried along, as the server does it."""
+        carried = [each.model_dump(mode="json", by_alias=True) for each in self._last_details]
         environment = self.environment = ActivityEnvironment()
-        environment.on_heartbeat = self.beats.append
+        environment.on_heartbeat = self._heard
         environment.info = replace(
             environment.info,
             attempt=attempt,
@@ -78,6 +78,10 @@ class Drafting:
             DraftPage(campaign_id=self.record.campaign_id, account_id=account, page=page),
         )
         return drafted
+
+    def _heard(self, *details: Any) -> None:
+        self._last_details = details
+        self.beats.append(details[0])
 
     async def messages(self, page: int = 0) -> list[Message]:
         account = self.record.lanes[0].account_id
@@ -337,9 +341,7 @@ class TestAgain:
         assert answers(last) >= 1
         assert last.fallback_count >= 1
         await ai.http.delete("/_control/faults")
-        # As a worker gets it from the server.
-        carried = last.model_dump(mode="json", by_alias=True)
-        drafted = await drafting.draft(messages_per_call=2, attempt=2, patience_s=60, carried=[carried])
+        drafted = await drafting.draft(messages_per_call=2, attempt=2, patience_s=60)
         assert drafted.page.ready == FANS
         assert answers(drafted.tally) == answers(last) + 1
         assert drafted.tally.fallbacks[: last.fallback_count] == last.fallbacks

@@ -124,6 +124,7 @@ async def test_a_plan_counts_with_its_general_texts_for_the_arm_that_made_it(
     routing = ports.routing.model_copy(update={"experiments": (experiment,)})
     plan = (await answered(replace(ports, routing=routing), settings)).plan
     assert plan is not None
+    assert (plan.experiment, plan.arm) == (experiment.name, "present")
     texts = [each.text for each in plan.general_texts]
     assert texts
     (totals,) = await ports.experiments.results(experiment.name)

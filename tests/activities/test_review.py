@@ -15,6 +15,7 @@ from domain.compliance import check
 from domain.delivery import Message, MessageOrigin, MessageReview, MessageStatus, message_id
 from domain.experiment import ArmTotals, Metric
 from domain.lane import PageDrafted
+from domain.provider import ContentPlan
 from domain.review import Decision, EditRequest, Verdict, edited
 from tests.domain.builders import a_message
 from tests.workflows.launcher import intent
@@ -108,6 +109,18 @@ async def test_what_became_of_the_drafts_is_observed_however_often_it_is_carried
         found = await reviewing.decide(Verdict.APPROVE, first, second)
     assert (found.ready, found.counts) == (2, {S.REJECTED: 1})
     assert await reviewing.satisfaction() == (3, 0.5)
+
+
+async def test_the_first_decision_speaks_for_the_plan(reviewing: Reviewing, ports: Ports) -> None:
+    first, second, third = reviewing.drafts
+    plan = ContentPlan(
+        theme="t", tone="t", angle="a", call_to_action="c", experiment=f"plans-{reviewing.experiment}", arm="azure"
+    )
+    await ports.campaigns.save_plan(first.campaign_id, plan)
+    await reviewing.decide(Verdict.APPROVE, first)
+    await reviewing.decide(Verdict.REJECT, second, third)
+    (arm,) = await ports.experiments.results(plan.experiment)
+    assert (arm.arm, arm.metrics[Metric.SATISFACTION].count, arm.metrics[Metric.SATISFACTION].mean) == ("azure", 1, 1.0)
 
 
 @pytest.mark.parametrize("verdict", [None, Verdict.REJECT])

@@ -13,6 +13,7 @@ from domain.delivery import Message, MessageOrigin, MessageReview, MessageStatus
 from domain.experiment import Metric
 from domain.review import (
     EXPIRY,
+    REVIEWER,
     AutonomyOptIn,
     AutonomyRequest,
     Decision,
@@ -23,6 +24,7 @@ from domain.review import (
     Verdict,
     edited,
     needs_review,
+    plan_satisfaction,
     satisfaction,
 )
 from tests.domain.builders import NOW, a_message
@@ -155,6 +157,26 @@ class TestSatisfaction:
     def test_nobodys_decision_or_no_experiment_tells_nothing(self) -> None:
         assert satisfaction(self.DRAFT.model_copy(update={"status": MessageStatus.SKIPPED})) is None
         assert satisfaction(a_message("c", "1", review=BY_LUNA, status=MessageStatus.APPROVED)) is None
+
+    def test_a_plan_has_one_value_of_all_that_was_decided_about_its_texts(self) -> None:
+        without_arm = self.WROTE.model_copy(update={"experiment": "", "arm": ""})
+        by_a_person = without_arm.model_copy(update={"provider": REVIEWER, "edited_by": "ana"})
+        decided = {"review": BY_LUNA, "status": MessageStatus.APPROVED, "origin": without_arm}
+        messages = [
+            self.DRAFT.model_copy(update=decided),
+            self.DRAFT.model_copy(update={**decided, "status": MessageStatus.REJECTED}),
+            self.DRAFT.model_copy(update={**decided, "origin": by_a_person}),
+            self.DRAFT,
+        ]
+        found = plan_satisfaction("c", "planners", "a", messages)
+        assert found is not None
+        assert (found.observation_id, found.experiment, found.arm) == ("c/plan/review", "planners", "a")
+        assert found.values == {Metric.SATISFACTION: 0.5}
+
+    @pytest.mark.parametrize("arm", ["", "a"])
+    def test_a_plan_of_no_experiment_or_that_nobody_has_judged_has_none(self, arm: str) -> None:
+        decided = self.DRAFT.model_copy(update={"review": BY_LUNA, "status": MessageStatus.APPROVED})
+        assert plan_satisfaction("c", "", arm, [self.DRAFT if arm else decided]) is None
 
 
 class TestEdited:

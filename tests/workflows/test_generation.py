@@ -1,11 +1,15 @@
 """Single-shot requests: what their caller learns when models answer, when they don't, and when nobody can."""
 
+import asyncio
+from contextlib import suppress
 from typing import Any
 from uuid import uuid4
 
 import pytest
 from temporalio.client import WorkflowFailureError
+from temporalio.service import RPCError
 
+from activities.attempt import AtRest
 from domain.campaign import CampaignRecord, CampaignStatus, GenerationInput, generation_workflow_id
 from domain.errors import ErrorType, ProviderFault
 from domain.progress import WorkflowResult
@@ -78,6 +82,24 @@ async def test_a_request_that_nobody_could_answer_says_who_was_asked(launcher: L
     known = await launcher.ports.campaigns.get(record.campaign_id)
     assert known is not None
     assert known.status is CampaignStatus.FAILED
+
+
+async def test_an_attempt_that_fails_says_that_none_of_its_calls_is_under_way(launcher: Launcher) -> None:
+    client, brief = launcher.env.client, f"Nobody plans this now: {uuid4()}"
+    await launcher.ai.fault("server_error", status=503, only_contains=brief)
+    answering = asyncio.create_task(generate(launcher, record := await planning(launcher, brief)))
+    handle = client.get_workflow_handle(generation_workflow_id(record.campaign_id))
+    told: list[object] = []
+    async with asyncio.timeout(60):
+        while len(told) < 2:
+            await asyncio.sleep(0.05)
+            with suppress(RPCError):
+                for pending in (await handle.describe()).raw_description.pending_activities:
+                    told = await client.data_converter.decode(list(pending.heartbeat_details.payloads))
+    rest = AtRest.model_validate(told[1])
+    assert (rest.attempt >= 1, rest.running_s) == (True, 0)
+    await launcher.ai.reset()
+    assert (await answering).status is CampaignStatus.COMPLETED
 
 
 @pytest.mark.parametrize("answers", [True, False])

@@ -1,9 +1,11 @@
 """A request that climbs down the ladder, and what both sides have in their books."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from uuid import uuid4
 
+import pytest
 from temporalio.common import MetricMeter
 from temporalio.testing import ActivityEnvironment
 
@@ -58,8 +60,10 @@ class Asking:
             key,
         )
 
-    async def ask(self, question: Question[Texts] | None = None, *, attempt: int = 1, run: str = "") -> Answered[Texts]:
-        ladder = Ladder(self.record, self.ports, Tally(), attempt=attempt, run=run or str(uuid4()))
+    async def ask(
+        self, question: Question[Texts] | None = None, *, attempt: int = 1, run: str = "", running_s: float = 0.0
+    ) -> Answered[Texts]:
+        ladder = Ladder(self.record, self.ports, Tally(), attempt=attempt, run=run or str(uuid4()), running_s=running_s)
         environment = ActivityEnvironment()
         environment.metric_meter = self.meter
         try:
@@ -89,6 +93,17 @@ async def billed(ports: Ports, ai: Simulator, dialect: str = "") -> int:
         for entry in (await ai.get("usage"))["requests"]
         if dialect in {"", entry["dialect"]}
     )
+
+
+async def killed_during(asking: Asking, call: int, ai: Simulator, dialect: str = "openai") -> None:
+    """The first attempt ends while its call of this number is under way, and says nothing any more."""
+    first = asyncio.create_task(asking.ask(run="r1"))
+    async with asyncio.timeout(20):
+        while await attempts(ai, dialect) < call:
+            await asyncio.sleep(0.01)
+    first.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await first
 
 
 async def attempts(ai: Simulator, dialect: str) -> int:

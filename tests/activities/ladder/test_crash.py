@@ -1,6 +1,5 @@
 """An attempt after a crash buys nothing twice."""
 
-import asyncio
 from datetime import UTC, datetime
 
 import pytest
@@ -11,7 +10,7 @@ from adapters.bootstrap import Ports
 from domain.errors import ProviderError, ProviderFault
 from domain.provider import FallbackReason, Provider
 from domain.routing import RouteReason
-from tests.activities.ladder.asking import AZURE, CHEAPER, OPENAI, Begin, billed, booked
+from tests.activities.ladder.asking import AZURE, CHEAPER, OPENAI, Begin, attempts, billed, booked, killed_during
 from tests.local import Simulator
 
 
@@ -21,16 +20,10 @@ class TestNothingIsBoughtTwice:
     ) -> None:
         asking = await begin()
         await ai.fault("hang", dialect="openai", bill=True, count=1)
-        first = asyncio.create_task(asking.ask(run="r1"))
-        async with asyncio.timeout(20):
-            while not (await ai.get("usage"))["requests"]:
-                await asyncio.sleep(0.02)
-        first.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await first
+        await killed_during(asking, 1, ai)
         buffer = MetricBuffer(10_000)
         asking.meter = Runtime(telemetry=TelemetryConfig(metrics=buffer)).metric_meter
-        answer = await asking.ask(attempt=2, run="r1")
+        answer = await asking.ask(attempt=2, run="r1", running_s=5)
         assert answer.target.key == OPENAI
         (route,) = asking.tally.routes
         assert (route.target, route.reason, asking.tally.providers) == (OPENAI, RouteReason.POLICY, (Provider.OPENAI,))
@@ -49,6 +42,31 @@ class TestNothingIsBoughtTwice:
         answer = await asking.ask(attempt=2, run="r1")
         assert len(answer.value) == 2
         assert await booked(ports, asking) == await billed(ports, ai)
+
+    async def test_a_call_that_still_runs_is_waited_for(self, begin: Begin, ports: Ports, ai: Simulator) -> None:
+        asking = await begin()
+        await ai.fault("latency", dialect="openai", endpoint="chat", latency_ms=1500, count=1)
+        await killed_during(asking, 1, ai)
+        answer = await asking.ask(attempt=2, run="r1", running_s=30)
+        assert answer.target.key == OPENAI
+        assert await attempts(ai, "openai") == 1
+        assert await booked(ports, asking) == await billed(ports, ai) > 0
+
+    async def test_one_that_would_have_been_given_up_is_not(self, begin: Begin, ai: Simulator) -> None:
+        asking = await begin()
+        await ai.fault("hang", dialect="openai", count=1)
+        await killed_during(asking, 1, ai)
+        assert (await asking.ask(attempt=2, run="r1", running_s=0.3)).target.key == OPENAI
+        assert await attempts(ai, "openai") == 2
+
+    async def test_an_attempt_without_the_time_to_wait_leaves_it_to_the_next_one(
+        self, begin: Begin, ai: Simulator
+    ) -> None:
+        asking = await begin(deadline_s=0.5)
+        with pytest.raises(ProviderError, match="may still run") as left:
+            await asking.ask(attempt=2, running_s=30)
+        assert left.value.fault is ProviderFault.TRANSIENT
+        assert await attempts(ai, "openai") == 0
 
     async def test_nothing_is_bought_while_the_provider_cannot_say_what_was(
         self, begin: Begin, ai: Simulator, monkeypatch: pytest.MonkeyPatch

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from activities.ladder.descent import _wait_before_repeating
+from activities.ladder.error_class import wait_before_repeating
 from adapters.bootstrap import Ports
 from adapters.provider import open_models
 from adapters.settings import Settings
@@ -148,6 +148,6 @@ class TestErrorClasses:
 
 def test_those_who_were_throttled_together_do_not_come_back_together() -> None:
     throttled = ProviderError("slow down", fault=ProviderFault.THROTTLED, retry_after_s=1)
-    waits = [_wait_before_repeating(throttled, 0, 10) for _ in range(50)]
+    waits = [wait_before_repeating(throttled, 0, 10) for _ in range(50)]
     assert all(wait is not None and 1 <= wait <= 2 for wait in waits)
     assert len(set(waits)) == len(waits)

@@ -6,7 +6,7 @@ from uuid import uuid4
 import pytest
 from temporalio.testing import ActivityEnvironment
 
-from activities.ladder import Ladder, descent
+from activities.ladder import Ladder, error_class
 from domain.errors import ProviderFault
 from domain.progress import Tally
 from domain.provider import FallbackReason
@@ -55,7 +55,7 @@ class TestOutages:
     async def test_a_probe_of_a_hanging_azure_waits_for_less_long_than_a_call_may(
         self, begin: Begin, ai: Simulator, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(descent, "PROBE_TIMEOUT_S", 0.2)
+        monkeypatch.setattr(error_class, "PROBE_TIMEOUT_S", 0.2)
         await ai.fault("hang", dialect="azure", hang_s=600)
         asking = await begin(preferred="azure", call_timeout_s=600, deadline_s=600)
         await self.opened(asking)
@@ -67,15 +67,15 @@ class TestOutages:
     async def test_an_azure_that_is_slow_but_well_closes_its_breaker(
         self, begin: Begin, ai: Simulator, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(descent, "PROBE_TIMEOUT_S", 0.05)
+        monkeypatch.setattr(error_class, "PROBE_TIMEOUT_S", 0.05)
         await ai.fault("latency", dialect="azure", latency_ms=500)
         asking = await begin(preferred="azure")
         await self.opened(asking)
         answered_by = []
-        for number in range(descent.PATIENT_PROBE):
+        for number in range(error_class.PATIENT_PROBE):
             answered_by.append((await asking.ask(asking.question(str(number)))).target.key)
             asking.clock.now_ms += 30_001
-        assert answered_by == [OPENAI] * (descent.PATIENT_PROBE - 1) + [AZURE]
+        assert answered_by == [OPENAI] * (error_class.PATIENT_PROBE - 1) + [AZURE]
         (view,) = await asking.ports.breaker.views([AZURE])
         assert view.status == "closed"
 

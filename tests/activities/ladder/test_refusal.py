@@ -6,11 +6,11 @@ from redis.asyncio import Redis
 from adapters.bootstrap import Ports
 from adapters.breaker import RedisBreaker
 from domain.breaker import BreakerPolicy
-from domain.cost import dollars_from_micros
+from domain.cost import dollars_from_micros, operation_id
 from domain.errors import ProviderError, ProviderFault
-from domain.prompt import Variant
+from domain.prompt import Refusal, Variant
 from domain.provider import FallbackReason, Provider
-from tests.activities.ladder.asking import OPENAI, Asking, Begin, Clock, attempts, billed, booked
+from tests.activities.ladder.asking import OPENAI, Asking, Begin, Clock, attempts, billed, booked, killed_during
 from tests.local import Simulator
 
 REWRITE = "stopped by a content filter"
@@ -77,6 +77,45 @@ class TestRefusals:
         assert (answer.target.key, answer.prompt_version.endswith("/safe")) == (OPENAI, True)
         assert [to for _, to, _ in asking.steps] == ["repair", "rewrite"]
         assert await booked(ports, asking) == await billed(ports, ai)
+
+    async def test_an_attempt_after_a_crash_asks_nobody_else(self, begin: Begin, ai: Simulator, redis: Redis) -> None:
+        await ai.fault("content_filter", dialect="openai", unless_contains=REWRITE)
+        await ai.fault("hang", dialect="openai", only_contains=REWRITE)
+        easily = RedisBreaker(redis, BreakerPolicy(failures=1), clock_ms=Clock())
+        asking = await begin(breaker=easily)
+        await killed_during(asking, 2, ai)
+        await easily.failed(OPENAI, await easily.admit(OPENAI))
+        with pytest.raises(ProviderError) as error:
+            await asking.ask(attempt=2, run="r1")
+        assert error.value.fault is ProviderFault.CONTENT_POLICY
+        assert (await attempts(ai, "openai"), await attempts(ai, "azure")) == (2, 0)
+
+    async def test_an_attempt_after_a_crash_goes_on_with_the_rewrite(self, begin: Begin, ai: Simulator) -> None:
+        await ai.fault("content_filter", dialect="openai", unless_contains=REWRITE)
+        await ai.fault("hang", dialect="openai", only_contains=REWRITE, count=1)
+        asking = await begin()
+        await killed_during(asking, 2, ai)
+        answer = await asking.ask(attempt=2, run="r1")
+        assert (answer.target.key, answer.prompt_version.endswith("/safe")) == (OPENAI, True)
+        assert (await attempts(ai, "openai"), await attempts(ai, "azure")) == (3, 0)
+
+    async def test_what_was_refused_in_both_wordings_is_not_asked_again(self, begin: Begin, ai: Simulator) -> None:
+        await ai.fault("content_filter", dialect="openai")
+        asking = await begin()
+        await self.refused(asking, ai)
+        with pytest.raises(ProviderError) as error:
+            await asking.ask(attempt=2)
+        assert error.value.fault is ProviderFault.CONTENT_POLICY
+        assert (await attempts(ai, "openai"), await attempts(ai, "azure")) == (2, 0)
+
+    async def test_it_stands_although_its_provider_is_no_choice_any_more(self, begin: Begin, ai: Simulator) -> None:
+        asking = await begin()
+        step = operation_id(asking.record.campaign_id, "write/test", "")
+        await asking.ports.refusals.keep(asking.record.campaign_id, step, Refusal(target="openai/another"))
+        with pytest.raises(ProviderError) as error:
+            await asking.ask(attempt=2)
+        assert error.value.fault is ProviderFault.CONTENT_POLICY
+        assert (await attempts(ai, "openai"), await attempts(ai, "azure")) == (0, 0)
 
     async def test_a_rewrite_that_is_malformed_is_not_repaired(self, begin: Begin, ai: Simulator) -> None:
         await ai.fault("content_filter", dialect="openai", count=1)
