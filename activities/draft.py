@@ -116,7 +116,14 @@ class Inspection:
             return None
         prompt = self._prompts.judge(text=text, brief=record.brief)
         question = Question(
-            IntentType.CONTENT_VALIDATION, "judge", record.campaign_id, lambda _: prompt, read_judgement, key=text
+            IntentType.CONTENT_VALIDATION,
+            "judge",
+            record.campaign_id,
+            lambda _: prompt,
+            read_judgement,
+            key=text,
+            # A text that is paid for is not kept back for an opinion that may come twice.
+            waits=False,
         )
         try:
             async with asyncio.timeout(JUDGE_TIMEOUT_S):

@@ -55,7 +55,7 @@ def translated(
 
 @asynccontextmanager
 async def heartbeating(
-    details: Callable[[], object] | None = None, failed: Callable[[], Sequence[object]] | None = None
+    details: Callable[[], Sequence[object]] = tuple, failed: Callable[[], Sequence[object]] | None = None
 ) -> AsyncIterator[None]:
     """Heartbeat in the background, so that a slow call is not mistaken for a dead worker.
 
@@ -68,7 +68,7 @@ async def heartbeating(
         # A beat is a billed action: what is over in a moment needs none.
         while True:
             await asyncio.sleep(timeout.total_seconds() / 4)
-            activity.heartbeat(*([] if details is None else [details()]))
+            activity.heartbeat(*details())
 
     task = asyncio.create_task(beat())
     try:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pydantic import Field
 
@@ -91,6 +91,7 @@ class Page:
     def stop(self) -> None:
         """Begin no further call."""
         self._cancelled = True
+        self._ladder.stop()
 
     async def stored(self) -> list[Message]:
         """What the store has of the page."""
@@ -178,7 +179,7 @@ class Page:
                     for half, part in halves.items():
                         await self._write(f"{name}{half}", part)
                     return
-                if error.fault in OUTAGES and self._patient:
+                if self._ladder.stopped or (error.fault in OUTAGES and self._patient):
                     await self._keep(texts)
                     raise
                 await self._keep(texts, self._without_model(question, left, error))
@@ -198,7 +199,8 @@ class Page:
             plan=self._plan,
             recipients=tuple(group),
         )
-        return writing(self._ports.prompts, task, self._purpose, group[0].recipient_id, name)
+        question = writing(self._ports.prompts, task, self._purpose, group[0].recipient_id, name)
+        return replace(question, about=_groups_of(name))
 
     async def _keep(self, texts: Sequence[Text], rest: tuple[Sequence[Text], Sequence[Message]] = ((), ())) -> None:
         """Store what was written, and ``rest``: further texts, and messages that are ready."""
@@ -245,6 +247,12 @@ def writing(prompts: Prompts, task: WritingTask, purpose: str, unit: str, key: s
     return Question(
         IntentType.MESSAGE_GENERATION, purpose, unit, lambda variant: prompts.write(task, variant), read_batch, key
     )
+
+
+def _groups_of(name: str) -> tuple[str, ...]:
+    """The group that a question is for, and those whose part it is: ``12ab/1`` is about 12ab, 12a and 12."""
+    group = name.partition("/")[0]
+    return tuple(group[:end] for end in range(len(group), len(group.rstrip("ab")) - 1, -1))
 
 
 def _has(answer: Answered[Mapping[str, str]], recipient: RecipientProfile) -> bool:

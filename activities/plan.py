@@ -56,7 +56,7 @@ async def plan_of(record: CampaignRecord, ladder: Ladder, ports: GenerationPorts
         )
 
     key = plan_key(record.owner, record.brief, record.message_type, languages, prompt(Variant.USUAL).version)
-    question = Question(IntentType.CONTENT_PLANNING, "plan", record.campaign_id, prompt, read_plan)
+    question = Question(IntentType.CONTENT_PLANNING, "plan", record.campaign_id, prompt, read_plan, asked_anew=True)
     try:
         answer = await ladder.ask(question)
         plan = answer.value.model_copy(update={"author": author(answer)})

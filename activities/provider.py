@@ -2,12 +2,13 @@
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from time import monotonic
 
 from temporalio import activity
 
-from activities.attempt import at_rest, carried, running_for_s
+from activities.attempt import Attempt
 from activities.draft import general_origin, written_origin
 from activities.failure import application_error, heartbeating, translated
 from activities.ladder import Ladder
@@ -90,9 +91,10 @@ class ProviderActivities:
 
         A failure carries an ``Unplanned``.
         """
-        record = await self._record(request.campaign_id)
-        ladder = self._ladder(record)
-        async with heartbeating(lambda: ladder.tally, lambda: at_rest(ladder)):
+        attempt = Attempt(self._ports.ladder)
+        async with attempt.heartbeating():
+            record = await self._record(request.campaign_id)
+            ladder = attempt.ladder(record)
             try:
                 await plan_of(record, ladder, self._ports)
             except HuntazeError as error:
@@ -106,20 +108,23 @@ class ProviderActivities:
 
         When the campaign is cancelled meanwhile, calls that are under way are finished and booked first.
         """
-        record = await self._as_allowed(await self._record(request.campaign_id), request.account_id)
-        plan = await self._ports.campaigns.plan(record.campaign_id)
-        if plan is None:
-            raise NotFound(f"campaign {record.campaign_id} has no plan")
-        ladder = self._ladder(record)
-        page = Page(self._ports, record, plan, request, ladder, patient=self._patient())
-        async with heartbeating(lambda: ladder.tally, lambda: at_rest(ladder)):
+        attempt = Attempt(self._ports.ladder)
+        async with attempt.heartbeating():
+            record = await self._as_allowed(await self._record(request.campaign_id), request.account_id)
+            plan = await self._ports.campaigns.plan(record.campaign_id)
+            if plan is None:
+                raise NotFound(f"campaign {record.campaign_id} has no plan")
+            ladder = attempt.ladder(record)
+            page = Page(self._ports, record, plan, request, ladder, patient=self._patient())
             work = asyncio.create_task(page.draft())
             try:
                 await asyncio.shield(work)
             except asyncio.CancelledError:
                 page.stop()
-                await work
-                activity.heartbeat(*at_rest(ladder))
+                # What it met on its way matters no more.
+                with suppress(HuntazeError):
+                    await work
+                activity.heartbeat(*attempt.at_rest())
                 raise
             if ladder.tally.unresolved or (await self._totals(record)).held_micros:
                 # What was charged for lost answers, and what was not, is part of what the next page may spend.
@@ -151,10 +156,11 @@ class ProviderActivities:
     @translated
     async def answer(self, request: GenerationInput) -> WorkflowResult:
         """One answer for a waiting caller: kept in the store with its text, returned without it."""
-        record = await self._record(request.campaign_id)
         started = monotonic()
-        ladder = self._ladder(record)
-        async with heartbeating(lambda: ladder.tally, lambda: at_rest(ladder)):
+        attempt = Attempt(self._ports.ladder)
+        async with attempt.heartbeating():
+            record = await self._record(request.campaign_id)
+            ladder = attempt.ladder(record)
             try:
                 found = await self._found(request.type, record, ladder)
             except HuntazeError as error:
@@ -276,12 +282,6 @@ class ProviderActivities:
         if costs != result.detailed_costs:
             corrected = result.model_copy(update={"detailed_costs": costs})
             await self._ports.campaigns.save_result(record.campaign_id, corrected)
-
-    def _ladder(self, record: CampaignRecord) -> Ladder:
-        info = activity.info()
-        run = f"{info.workflow_run_id}/{info.activity_id}"
-        running_s = running_for_s(info, self._ports.ladder.call_timeout_s)
-        return Ladder(record, self._ports.ladder, carried(info), attempt=info.attempt, run=run, running_s=running_s)
 
     def _patient(self) -> bool:
         """Whether the page may still wait for the providers; by the engine's clock, from the first attempt on."""

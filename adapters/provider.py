@@ -244,9 +244,11 @@ def _kept_answer(stored: ChatCompletion) -> KeptAnswer | None:
     labels = stored.metadata or {}
     if OPERATION not in labels or not stored.choices or stored.usage is None:
         return None
+    choice = stored.choices[0]
     return KeptAnswer(
         operation_id=UUID(labels[OPERATION]),
-        content=stored.choices[0].message.content or "",
+        content=choice.message.content or "",
+        refused=choice.finish_reason == "content_filter" or bool(choice.message.refusal),
         usage=_usage_of(_Usage.model_validate(stored.usage.model_dump())),
         prompt_version=labels.get(VERSION, ""),
     )

@@ -73,6 +73,12 @@ class KeptAnswer(Model):
     content: str
     usage: Usage
     prompt_version: str = ""
+    refused: bool = False
+
+    @property
+    def is_safe(self) -> bool:
+        """Whether the safe wording was asked."""
+        return self.prompt_version.endswith(f"/{Variant.SAFE}")
 
 
 class _Output(BaseModel):

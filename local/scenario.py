@@ -47,8 +47,8 @@ class Scenario:
         return list(members[: self.fans])
 
 
-MAX_COST = Decimal("0.001")
-"""US dollars: enough for the plan and for half of a dozen messages or so, not for all."""
+MAX_COST = Decimal("0.002")
+"""US dollars: enough for what the plan may cost at most, and then for some of two dozen messages, not for all."""
 
 
 def _no_fallback(evidence: Evidence) -> Iterator[str]:
@@ -151,8 +151,8 @@ SCENARIOS: Mapping[str, Scenario] = {
             "onBudget": str(OnBudget.STOP),
             "preferredProvider": str(PreferredProvider.OPENAI),
         },
-        at_least=12,
-        fans=12,
+        at_least=24,
+        fans=24,
         simulated_only=True,
         broken=_over_budget,
     ),

@@ -8,8 +8,6 @@ from time import monotonic
 from typing import TYPE_CHECKING, Generic, TypeVar
 from uuid import UUID
 
-from temporalio import activity
-
 from activities.ladder.booking import Booking
 from activities.ladder.error_class import OUTAGES, SHOPPED, other_wording, patience_s, wait_before_repeating
 from activities.ladder.ports import Answered, Question
@@ -18,10 +16,10 @@ from domain.alert import AlertKind, Severity
 from domain.breaker import Admission
 from domain.budget import Budget
 from domain.cost import Usage
-from domain.errors import CostLimitExceeded, DependencyUnavailable, ProviderError, ProviderFault
+from domain.errors import CostLimitExceeded, ProviderError, ProviderFault
 from domain.progress import Tally
 from domain.prompt import ProviderCall, Refusal, Variant
-from domain.provider import FallbackReason
+from domain.provider import FallbackReason, Provider
 from domain.routing import Candidate, Decision, PassedOver, RouteReason, Target, route_taken
 
 if TYPE_CHECKING:
@@ -90,12 +88,16 @@ class Descent(Generic[R]):
 
     async def _after_refusal(self, refused: Refusal) -> Answered[R]:
         """The safe wording for whoever refused before, where an earlier attempt did not get that far."""
-        self._refusal = ProviderError(f"{refused.target} has refused before", fault=ProviderFault.CONTENT_POLICY)
-        answer = None
-        for candidate in (*self._decision.candidates, *self._decision.cheaper):
-            if candidate.target.key == refused.target and not refused.reworded:
-                answer = await self._first_of((candidate,), "none", Variant.SAFE)
-                break
+        fault = ProviderFault.CONTENT_POLICY
+        self._refusal = ProviderError(f"{refused.target} has refused before", fault=fault)
+        asked = (*self._decision.candidates, *self._decision.cheaper)
+        candidate = next((each for each in asked if each.target.key == refused.target), None)
+        if candidate is None or refused.reworded:
+            provider, _, model = refused.target.partition("/")
+            self._ladder.step(self._question, Target(provider=Provider(provider), model=model), "none", fault)
+            raise self._refusal
+        self._ladder.step(self._question, candidate.target, "rewrite", fault)
+        answer = await self._first_of((candidate,), "none", Variant.SAFE)
         if answer is None:
             raise self._refusal
         return answer
@@ -116,15 +118,6 @@ class Descent(Generic[R]):
                 return answer
         return None
 
-    async def _remember(self, target: Target, variant: Variant) -> None:
-        """Before anything else is asked: whoever comes after this process must not ask somebody else."""
-        refusal = Refusal(target=target.key, reworded=variant is Variant.SAFE)
-        try:
-            await self._ports.refusals.keep(self._ladder.campaign_id, self._step_id, refusal)
-        except DependencyUnavailable:
-            # This attempt knows it; what it comes to is kept in the same store.
-            activity.logger.warning("a refusal could not be kept")
-
     def _leave(self, target: Target, to: str, reason: ProviderFault | FallbackReason) -> None:
         if self._refusal is not None:
             to = "none"
@@ -135,6 +128,7 @@ class Descent(Generic[R]):
         """One model's answer; ``None``: the next one may be asked. Raises what must not be shopped around."""
         target, repeated = candidate.target, 0
         while True:
+            self._ladder.raise_if_stopped()
             if monotonic() >= self._until:
                 self._note(ProviderError("the deadline has passed", fault=ProviderFault.TIMEOUT))
                 self._leave(target, following, FallbackReason.DEADLINE)
@@ -145,7 +139,6 @@ class Descent(Generic[R]):
                 self._failure = error
                 if error.fault is ProviderFault.CONTENT_POLICY:
                     self._refusal = error
-                    await self._remember(target, variant)
             else:
                 if answer is None:
                     self._leave(target, following, FallbackReason.BREAKER_OPEN)
@@ -182,11 +175,12 @@ class Descent(Generic[R]):
             await self._booking.refund(operation, charged)
             self._note(_rejected(target, admission))
             return None
-        return await self._call(candidate, prompt, operation, charged, admission, now)
+        return await self._call(candidate, variant, prompt, operation, charged, admission, now)
 
     async def _call(
         self,
         candidate: Candidate,
+        variant: Variant,
         prompt: Sized,
         operation: UUID,
         charged: Sequence[Budget],
@@ -205,6 +199,8 @@ class Descent(Generic[R]):
         try:
             completion = await ports.models[target.key].complete(prompt.prompt, call)
         except ProviderError as error:
+            if error.fault is ProviderFault.CONTENT_POLICY:
+                await ladder.refused(question, Refusal(target=target.key, reworded=variant is Variant.SAFE))
             await self._account_for(error, candidate, prompt, operation, charged, admission, now)
             raise
         except BaseException:

@@ -13,7 +13,7 @@ from activities.ladder.booking import Booking
 from activities.ladder.ports import Answered, Question
 from domain.alert import AlertKind, Severity
 from domain.errors import ProviderError, ProviderFault
-from domain.prompt import KeptAnswer
+from domain.prompt import KeptAnswer, Refusal
 from domain.routing import Candidate, Decision, Target, route_taken
 
 if TYPE_CHECKING:
@@ -48,13 +48,13 @@ class Earlier:
         self._breaker = ladder.breaker
 
     async def bought(
-        self, question: Question[R], decision: Decision, *, until: float, running_until: float
+        self, question: Question[R], decision: Decision, patience_s: float, running_until: float
     ) -> Answered[R] | None:
         """The first readable answer that was paid for; all that are listed are booked, once.
 
-        ``until``: the deadline, ``running_until``: when a call that an earlier attempt began has ended or would have
-        been given up, both on the monotonic clock (s). Raises ``ProviderError`` (transient) when it can't be found out
-        whether there is one.
+        ``running_until``: when a call that an earlier attempt began has ended or would have been given up, on the
+        monotonic clock (s). Raises ``ProviderError`` (transient) when it can't be found out within ``patience_s``
+        whether there is an answer, and when the request is stopped.
         """
         everyone = (*decision.candidates, *decision.cheaper)
         if not any(self._ports.models[each.target.key].keeps_answers for each in everyone):
@@ -62,20 +62,17 @@ class Earlier:
         pause_s = PAUSE_S
         while True:
             looked_at = monotonic()
-            found = await self._listed(question, decision, everyone, until)
+            found = await self._listed(question, decision, everyone, looked_at + min(PATIENCE_S, patience_s))
             if found is not None or looked_at >= running_until:
                 return found
-            wait_s = min(pause_s, max(0.0, running_until - monotonic()))
-            if monotonic() + wait_s >= until:
-                raise ProviderError("a call that was begun before may still run", fault=ProviderFault.TRANSIENT)
-            await asyncio.sleep(wait_s)
+            await asyncio.sleep(min(pause_s, max(0.0, running_until - monotonic())))
             pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
+            self._ladder.raise_if_stopped()
 
     async def _listed(
         self, question: Question[R], decision: Decision, everyone: Sequence[Candidate], until: float
     ) -> Answered[R] | None:
-        """What the providers list by now."""
-        until = min(until, monotonic() + PATIENCE_S)
+        """What the providers list by now; one that can't say is asked ``until`` then, on the monotonic clock (s)."""
         step_id = self._ladder.step_id(question)
         asking = everyone
         while True:
@@ -104,6 +101,10 @@ class Earlier:
         """The answer, if it can be read; ``first``: it is the one that serves."""
         target, operation = candidate.target, kept.operation_id
         book = partial(self._booking.book, question.purpose, target, operation, kept.usage)
+        if kept.refused:
+            await self._ladder.refused(question, Refusal(target=target.key, reworded=kept.is_safe))
+            await book(usable=False)
+            return None
         try:
             value = question.read(kept.content)
         except ProviderError:

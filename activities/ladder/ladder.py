@@ -6,15 +6,16 @@ Each step down is remembered with its reason. One deadline bounds the whole chai
 
 Who was asked, who was not, and why, is one story: the policy's decision, completed by what was met on the way down.
 
-An answer is bought at most once, and a refusal is never shopped around: an attempt after another one first asks what
-was refused, and the providers what they keep of the step. What a process that was killed has begun may still run there:
-the next attempt looks until it would have been given up.
+An answer is bought at most once, and a refusal is never shopped around: an attempt after another one first asks the
+providers what they keep of the step, and the store who has refused. What a process that was killed has begun may still
+run there: the next attempt looks until it would have been given up.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 from itertools import count
 from time import monotonic
+from types import MappingProxyType
 from typing import TypeVar
 from uuid import UUID
 
@@ -32,7 +33,7 @@ from domain.cost import operation_id
 from domain.errors import CostLimitExceeded, ProviderError, ProviderFault
 from domain.experiment import ArmObservation, Metric
 from domain.progress import Tally
-from domain.prompt import Prompt, Variant
+from domain.prompt import Prompt, Refusal, Variant
 from domain.provider import FallbackReason, FallbackStep, IntentType
 from domain.routing import CACHE, Decision, RouteReason, RouteTaken, Target, decide
 
@@ -43,7 +44,7 @@ class Ladder:
     """Asks for one request (or one page); ``tally`` is what happened on the way.
 
     ``attempt``: from 2 on, an earlier attempt may have bought answers that never arrived; its calls may still run for
-    ``running_s``. ``run`` tells one execution of the activity from every other.
+    ``running_s``, and it knew of ``refusals`` by step. ``run`` tells one execution of the activity from every other.
     """
 
     def __init__(
@@ -55,12 +56,15 @@ class Ladder:
         attempt: int,
         run: str,
         running_s: float = 0.0,
+        refusals: Mapping[UUID, Refusal] = MappingProxyType({}),
     ) -> None:
         self._record = record
         self._ports = ports
         self._attempt = attempt
         self._run = run
         self._running_until = monotonic() + running_s
+        self._refusals = dict(refusals)
+        self._stopped = False
         self._numbers: Iterator[int] = count()
         self._booking = Booking(record, ports)
         self._last: dict[UUID, Target] = {}
@@ -92,27 +96,70 @@ class Ladder:
         """How long (s) calls of earlier attempts may still run at their providers."""
         return max(0.0, self._running_until - monotonic())
 
+    @property
+    def refusals(self) -> Mapping[UUID, Refusal]:
+        """What is known to be refused, by step."""
+        return self._refusals
+
+    def stop(self) -> None:
+        """Begin no further call."""
+        self._stopped = True
+
+    @property
+    def stopped(self) -> bool:
+        """Whether no further call is to be begun."""
+        return self._stopped
+
+    def raise_if_stopped(self) -> None:
+        """Raises ``ProviderError`` (transient) after ``stop``."""
+        if self._stopped:
+            raise ProviderError("nobody is asked any more", fault=ProviderFault.TRANSIENT)
+
     async def ask(self, question: Question[R]) -> Answered[R]:
         """The first usable answer.
 
         Raises the last ``ProviderError`` when nobody has one, ``CostLimitExceeded`` when no budget has enough left.
         """
-        until = monotonic() + self._ports.deadline_s
         usual = self.sized(question.prompt(Variant.USUAL))
         decision = self._decide(question, usual)
-        refused = None
         if self._attempt > 1:
+            earlier = Earlier(self, self._booking)
+            running_until = self._running_until if question.waits else 0.0
             try:
-                kept = await Earlier(self, self._booking).bought(
-                    question, decision, until=until, running_until=self._running_until
-                )
+                kept = await earlier.bought(question, decision, self._ports.deadline_s, running_until)
             except ProviderError:
                 self.step(question, decision.candidates[0].target, "none", FallbackReason.LOOK_UP)
                 raise
             if kept is not None:
                 return kept
-            refused = await self._ports.refusals.of_step(self.campaign_id, self.step_id(question))
+        refused = await self._refused(question)
+        until = monotonic() + self._ports.deadline_s
         return await Descent(self, self._booking, question, usual, decision, until, refused).run()
+
+    async def refused(self, question: Question[R], refusal: Refusal) -> None:
+        """Remember a refusal before anything else is asked: whoever comes after this process must not ask another."""
+        step_id = self._refusal_ids(question)[0]
+        self._refusals[step_id] = refusal
+        try:
+            await self._ports.refusals.keep(self.campaign_id, step_id, refusal)
+        except Exception as error:  # noqa: BLE001 - whatever it is: heartbeats tell the next attempt as well
+            activity.logger.warning("a refusal could not be kept", extra={"error": type(error).__name__})
+
+    async def _refused(self, question: Question[R]) -> Refusal | None:
+        """The latest refusal of what is asked."""
+        for step_id in self._refusal_ids(question):
+            if step_id in self._refusals:
+                return self._refusals[step_id]
+            if self._attempt > 1 or question.asked_anew:
+                kept = await self._ports.refusals.of_step(self.campaign_id, step_id)
+                if kept is not None:
+                    self._refusals[step_id] = kept
+                    return kept
+        return None
+
+    def _refusal_ids(self, question: Question[R]) -> list[UUID]:
+        names = question.about or (question.key,)
+        return [operation_id(self._record.campaign_id, question.purpose, name) for name in names]
 
     def sized(self, prompt: Prompt) -> Sized:
         """A prompt to be asked."""

@@ -47,6 +47,8 @@ class Question(Generic[R]):
     """What is wanted: for which intent and purpose, how it is asked, how an answer is read.
 
     ``unit`` makes weights and experiments stick; ``key`` tells this question from others of the same purpose.
+    ``about``: names under which a refusal of this question is kept, its own first, by default its key. ``asked_anew``:
+    another activity may have asked it before this one. ``waits``: calls that may still run are waited for.
     """
 
     intent: IntentType
@@ -55,6 +57,9 @@ class Question(Generic[R]):
     prompt: Callable[[Variant], Prompt]
     read: Callable[[str], R]
     key: str = ""
+    about: tuple[str, ...] = ()
+    asked_anew: bool = False
+    waits: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,51 +1,40 @@
 """What an attempt at asking models knows of those before it."""
 
 import asyncio
-from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 from temporalio.testing import ActivityEnvironment
 
-from activities.attempt import AtRest, carried, running_for_s
+from activities.attempt import Known, running_for_s
 from activities.failure import heartbeating
 from domain.errors import ProviderError, ProviderFault
-from domain.progress import Tally
-
-TALLY = Tally(cached=3).model_dump(mode="json", by_alias=True)
-
-
-def rest(attempt: int, running_s: float = 0.0) -> object:
-    return AtRest(attempt=attempt, running_s=running_s).model_dump(mode="json", by_alias=True)
 
 
 @pytest.mark.parametrize(
-    ("attempt", "details", "expected_s"),
+    ("attempt", "before", "expected_s"),
     [
-        (1, (), 0.0),
+        (1, Known(attempt=0), 0.0),
         # Killed before it said anything, and after it had.
-        (2, (), 28.0),
-        (2, (TALLY,), 28.0),
+        (2, Known(attempt=0), 36.0),
+        (2, Known(attempt=1), 36.0),
         # Failed in good order.
-        (2, (TALLY, rest(1)), 0.0),
-        (3, (TALLY, rest(2, 12.5)), 12.5),
+        (2, Known(attempt=1, running_s=0), 0.0),
+        (3, Known(attempt=2, running_s=12.5), 12.5),
         # Killed before its first heartbeat: the last word is that of the attempt before.
-        (3, (TALLY, rest(1)), 28.0),
+        (3, Known(attempt=1, running_s=0), 36.0),
     ],
 )
-def test_how_long_calls_of_earlier_attempts_may_still_run(
-    attempt: int, details: Sequence[object], expected_s: float
-) -> None:
+def test_how_long_calls_of_earlier_attempts_may_still_run(attempt: int, before: Known, expected_s: float) -> None:
     usual = ActivityEnvironment.default_info()
     info = replace(
         usual,
         attempt=attempt,
-        heartbeat_details=details,
+        heartbeat_timeout=timedelta(seconds=8),
         current_attempt_scheduled_time=usual.started_time - timedelta(seconds=2),
     )
-    assert running_for_s(info, 30) == expected_s
-    assert carried(info).cached == (3 if details else 0)
+    assert running_for_s(info, before, 30) == expected_s
 
 
 class TestLastWords:
@@ -63,7 +52,7 @@ class TestLastWords:
 
     async def test_of_a_failure(self, environment: ActivityEnvironment, said: list[tuple[object, ...]]) -> None:
         async def failing() -> None:
-            async with heartbeating(lambda: "so far", lambda: ("so far", "at rest")):
+            async with heartbeating(lambda: ("so far",), lambda: ("so far", "at rest")):
                 raise ProviderError("no", fault=ProviderFault.TRANSIENT)
 
         with pytest.raises(ProviderError):
@@ -74,7 +63,7 @@ class TestLastWords:
         self, environment: ActivityEnvironment, said: list[tuple[object, ...]]
     ) -> None:
         async def cancelled() -> None:
-            async with heartbeating(lambda: "so far", lambda: ("so far", "at rest")):
+            async with heartbeating(lambda: ("so far",), lambda: ("so far", "at rest")):
                 raise asyncio.CancelledError
 
         with pytest.raises(asyncio.CancelledError):
@@ -83,7 +72,7 @@ class TestLastWords:
 
     async def test_not_of_a_success(self, environment: ActivityEnvironment, said: list[tuple[object, ...]]) -> None:
         async def done() -> None:
-            async with heartbeating(lambda: "so far", lambda: ("so far", "at rest")):
+            async with heartbeating(lambda: ("so far",), lambda: ("so far", "at rest")):
                 pass
 
         await environment.run(done)

@@ -286,7 +286,21 @@ async def test_a_cancelled_page_begins_no_further_part(begin: Begin, ai: Simulat
     drafting.environment.cancel()
     with pytest.raises(asyncio.CancelledError):
         await page
-    assert len(await calls(ai)) == 2
+    assert len(await calls(ai)) == 1
+    assert await drafting.messages() == []
+
+
+async def test_a_cancelled_page_asks_nobody_else(begin: Begin, ai: Simulator) -> None:
+    drafting = await begin()
+    await ai.fault("hang", endpoint="chat", dialect="openai")
+    limits = replace(drafting.generating.ladder, call_timeout_s=1.0)
+    page = asyncio.create_task(drafting.draft(messages_per_call=FANS, ladder=limits))
+    while not await calls(ai):
+        await asyncio.sleep(0.01)
+    drafting.environment.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await page
+    assert [call["dialect"] for call in await calls(ai)] == ["openai"]
     assert await drafting.messages() == []
 
 

@@ -10,21 +10,23 @@ from typing import Any, get_args
 import pytest
 from typer.testing import CliRunner
 
+from adapters.price import ListPrices
 from adapters.prompt import FilePrompts
 from adapters.settings import Settings
+from adapters.tokens import OfflineTokens
 from cli.audience import read_audience
 from cli.console import Complaint
-from cli.demo import ScenarioName
+from cli.demo import BRIEF, ScenarioName
 from cli.demo_review import attended
 from cli.environment import EXAMPLE_AUDIENCE
 from cli.main import app
-from domain.campaign import CampaignStatus, WorkflowIntent
+from domain.campaign import CampaignStatus, WorkflowIntent, languages_of
 from domain.compliance import MAX_ALIKE, ComplianceReport, check
-from domain.cost import Usage
+from domain.cost import Usage, micros_from_dollars
 from domain.delivery import Message, MessageOrigin, MessageReview, MessageStatus, message_id
 from domain.progress import DetailedCosts, WorkflowResult
 from domain.prompt import Variant
-from domain.provider import ContentPlan, RecipientProfile, WritingTask
+from domain.provider import ContentPlan, Provider, RecipientProfile, WritingTask
 from domain.rate_limit import MessageType
 from local.ai.model import ModelCall, ProviderFault
 from local.demo import AccountDelivery, Evidence, Reviewed, list_price_micros, what_does_not_hold
@@ -263,8 +265,8 @@ class TestBudget:
         ("evidence", "expected"),
         [
             (
-                told([message(1), skipped(2)], billed_micros=1_001),
-                "1001 micro-dollars were spent, more than maxCost (1000)",
+                told([message(1), skipped(2)], billed_micros=2_001),
+                "2001 micro-dollars were spent, more than maxCost (2000)",
             ),
             (told([skipped(1)]), "the money was used up before anything could be sent"),
             (told([message(1)]), "the money was to be used up in the middle, but nobody was skipped"),
@@ -293,7 +295,7 @@ class TestScenarios:
         file.write_text("recipientId,accountId,name\n1001,acct_luna,Maya\n")
         ran = CliRunner().invoke(app, ["demo", "--scenario", "budget", "--audience", str(file)])
         assert ran.exit_code == 1
-        assert "the scenario budget needs 12 fans" in ran.stderr
+        assert "the scenario budget needs 24 fans" in ran.stderr
 
     @pytest.mark.parametrize("name", [name for name, scenario in SCENARIOS.items() if scenario.simulated_only])
     def test_what_only_a_simulator_does_is_not_asked_of_a_real_service(self, name: str) -> None:
@@ -318,6 +320,31 @@ class TestScenarios:
                 **scenario.request,
             }
         )
+
+    def test_the_money_that_runs_out_is_enough_for_the_plan(self) -> None:
+        scenario = SCENARIOS["budget"]
+        context = {"accountId": "acct_luna", "complianceLevel": scenario.level}
+        intent = WorkflowIntent.model_validate(
+            {
+                "type": "campaign_execution",
+                "brief": BRIEF,
+                "onlyFansContext": context,
+                "audience": scenario.audience(read_audience(EXAMPLE_AUDIENCE)),
+            }
+        )
+        model = Settings().openai_model
+        planning = FilePrompts().plan(
+            brief=BRIEF,
+            message_type=MessageType.PROMOTIONAL,
+            languages=languages_of(intent),
+            variant=Variant.USUAL,
+        )
+        most = (
+            ListPrices()
+            .price(Provider.OPENAI, model)
+            .most(OfflineTokens().of_prompt(planning, model), planning.max_output_tokens)
+        )
+        assert most <= micros_from_dollars(MAX_COST)
 
     def test_when_everybody_fails_the_plan_is_still_made(self) -> None:
         prompts = FilePrompts()

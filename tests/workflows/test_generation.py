@@ -9,7 +9,7 @@ import pytest
 from temporalio.client import WorkflowFailureError
 from temporalio.service import RPCError
 
-from activities.attempt import AtRest
+from activities.attempt import Known
 from domain.campaign import CampaignRecord, CampaignStatus, GenerationInput, generation_workflow_id
 from domain.errors import ErrorType, ProviderFault
 from domain.progress import WorkflowResult
@@ -96,8 +96,8 @@ async def test_an_attempt_that_fails_says_that_none_of_its_calls_is_under_way(la
             with suppress(RPCError):
                 for pending in (await handle.describe()).raw_description.pending_activities:
                     told = await client.data_converter.decode(list(pending.heartbeat_details.payloads))
-    rest = AtRest.model_validate(told[1])
-    assert (rest.attempt >= 1, rest.running_s) == (True, 0)
+    known = Known.model_validate(told[1])
+    assert (known.attempt >= 1, known.running_s) == (True, 0)
     await launcher.ai.reset()
     assert (await answering).status is CampaignStatus.COMPLETED
 

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 from temporalio.common import MetricMeter
@@ -15,7 +15,7 @@ from adapters.prompt import FilePrompts
 from domain.campaign import CampaignRecord
 from domain.cost import Usage
 from domain.progress import Tally
-from domain.prompt import read_batch
+from domain.prompt import Refusal, read_batch
 from domain.provider import ContentPlan, IntentType, Provider, WritingTask
 from domain.rate_limit import MessageType
 from tests.domain.builders import recipients
@@ -39,6 +39,8 @@ class Clock:
 class Asking:
     """A request of a new owner, with breakers of its own and a clock for them."""
 
+    ladder: Ladder
+
     def __init__(self, ports: LadderPorts, record: CampaignRecord, clock: Clock) -> None:
         self.ports = ports
         self.record = record
@@ -61,9 +63,23 @@ class Asking:
         )
 
     async def ask(
-        self, question: Question[Texts] | None = None, *, attempt: int = 1, run: str = "", running_s: float = 0.0
+        self,
+        question: Question[Texts] | None = None,
+        *,
+        attempt: int = 1,
+        run: str = "",
+        running_s: float = 0.0,
+        refusals: Mapping[UUID, Refusal] | None = None,
     ) -> Answered[Texts]:
-        ladder = Ladder(self.record, self.ports, Tally(), attempt=attempt, run=run or str(uuid4()), running_s=running_s)
+        ladder = self.ladder = Ladder(
+            self.record,
+            self.ports,
+            Tally(),
+            attempt=attempt,
+            run=run or str(uuid4()),
+            running_s=running_s,
+            refusals=refusals or {},
+        )
         environment = ActivityEnvironment()
         environment.metric_meter = self.meter
         try:

@@ -1,5 +1,7 @@
 """An attempt after a crash buys nothing twice."""
 
+import asyncio
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -59,14 +61,25 @@ class TestNothingIsBoughtTwice:
         assert (await asking.ask(attempt=2, run="r1", running_s=0.3)).target.key == OPENAI
         assert await attempts(ai, "openai") == 2
 
-    async def test_an_attempt_without_the_time_to_wait_leaves_it_to_the_next_one(
-        self, begin: Begin, ai: Simulator
-    ) -> None:
+    async def test_the_time_for_an_answer_begins_after_the_wait(self, begin: Begin) -> None:
         asking = await begin(deadline_s=0.5)
-        with pytest.raises(ProviderError, match="may still run") as left:
-            await asking.ask(attempt=2, running_s=30)
-        assert left.value.fault is ProviderFault.TRANSIENT
+        assert (await asking.ask(attempt=2, running_s=0.8)).target.key == OPENAI
+
+    async def test_nobody_is_waited_for_once_it_is_stopped(self, begin: Begin, ai: Simulator) -> None:
+        asking = await begin()
+        waiting = asyncio.create_task(asking.ask(attempt=2, running_s=600))
+        async with asyncio.timeout(20):
+            while not [call for call in (await ai.get("calls"))["calls"] if call["endpoint"] == "stored"]:
+                await asyncio.sleep(0.01)
+            asking.ladder.stop()
+            with pytest.raises(ProviderError):
+                await waiting
         assert await attempts(ai, "openai") == 0
+
+    async def test_what_is_cheap_does_not_wait(self, begin: Begin) -> None:
+        asking = await begin()
+        async with asyncio.timeout(20):
+            await asking.ask(replace(asking.question(), waits=False), attempt=2, running_s=600)
 
     async def test_nothing_is_bought_while_the_provider_cannot_say_what_was(
         self, begin: Begin, ai: Simulator, monkeypatch: pytest.MonkeyPatch

@@ -1,5 +1,9 @@
 """What a policy refusal leads to."""
 
+from dataclasses import replace
+from typing import Any
+from uuid import uuid4
+
 import pytest
 from redis.asyncio import Redis
 
@@ -78,19 +82,44 @@ class TestRefusals:
         assert [to for _, to, _ in asking.steps] == ["repair", "rewrite"]
         assert await booked(ports, asking) == await billed(ports, ai)
 
-    async def test_an_attempt_after_a_crash_asks_nobody_else(self, begin: Begin, ai: Simulator, redis: Redis) -> None:
+    async def test_a_rewrite_that_is_malformed_is_not_repaired(self, begin: Begin, ai: Simulator) -> None:
+        await ai.fault("content_filter", dialect="openai", count=1)
+        await ai.fault("malformed_json", dialect="openai", count=1)
+        steps = await self.refused(await begin(), ai)
+        assert steps == [("rewrite", ProviderFault.CONTENT_POLICY), ("none", ProviderFault.MALFORMED_OUTPUT)]
+        assert await attempts(ai, "openai") == 2
+
+
+class TestLaterOn:
+    """A refusal stands for every attempt to come, and for every question about the same fans."""
+
+    @pytest.fixture
+    async def out(self, begin: Begin, redis: Redis) -> Asking:
+        """Its first provider can be put out by ``put_out``."""
+        return await begin(breaker=RedisBreaker(redis, BreakerPolicy(failures=1), clock_ms=Clock()))
+
+    async def put_out(self, asking: Asking) -> None:
+        breaker = asking.ports.breaker
+        await breaker.failed(OPENAI, await breaker.admit(OPENAI))
+
+    async def stands(self, asking: Asking, ai: Simulator, *, calls: int, **how: Any) -> None:
+        with pytest.raises(ProviderError) as error:
+            await asking.ask(**how)
+        assert error.value.fault is ProviderFault.CONTENT_POLICY
+        assert (await attempts(ai, "openai"), await attempts(ai, "azure")) == (calls, 0)
+
+    async def test_an_attempt_after_a_crash_asks_nobody_else(self, out: Asking, ai: Simulator) -> None:
         await ai.fault("content_filter", dialect="openai", unless_contains=REWRITE)
         await ai.fault("hang", dialect="openai", only_contains=REWRITE)
-        easily = RedisBreaker(redis, BreakerPolicy(failures=1), clock_ms=Clock())
-        asking = await begin(breaker=easily)
-        await killed_during(asking, 2, ai)
-        await easily.failed(OPENAI, await easily.admit(OPENAI))
-        with pytest.raises(ProviderError) as error:
-            await asking.ask(attempt=2, run="r1")
-        assert error.value.fault is ProviderFault.CONTENT_POLICY
-        assert (await attempts(ai, "openai"), await attempts(ai, "azure")) == (2, 0)
+        await killed_during(out, 2, ai)
+        await self.put_out(out)
+        await self.stands(out, ai, calls=2, attempt=2, run="r1")
+        assert out.steps == [
+            ("gpt-4o-mini", "rewrite", ProviderFault.CONTENT_POLICY),
+            ("gpt-4o-mini", "none", FallbackReason.BREAKER_OPEN),
+        ]
 
-    async def test_an_attempt_after_a_crash_goes_on_with_the_rewrite(self, begin: Begin, ai: Simulator) -> None:
+    async def test_it_goes_on_with_the_rewrite(self, begin: Begin, ai: Simulator) -> None:
         await ai.fault("content_filter", dialect="openai", unless_contains=REWRITE)
         await ai.fault("hang", dialect="openai", only_contains=REWRITE, count=1)
         asking = await begin()
@@ -98,28 +127,51 @@ class TestRefusals:
         answer = await asking.ask(attempt=2, run="r1")
         assert (answer.target.key, answer.prompt_version.endswith("/safe")) == (OPENAI, True)
         assert (await attempts(ai, "openai"), await attempts(ai, "azure")) == (3, 0)
+        assert asking.steps == [("gpt-4o-mini", "rewrite", ProviderFault.CONTENT_POLICY)]
 
-    async def test_what_was_refused_in_both_wordings_is_not_asked_again(self, begin: Begin, ai: Simulator) -> None:
+    async def test_what_was_refused_in_both_wordings_is_not_asked_again(self, out: Asking, ai: Simulator) -> None:
         await ai.fault("content_filter", dialect="openai")
-        asking = await begin()
-        await self.refused(asking, ai)
-        with pytest.raises(ProviderError) as error:
-            await asking.ask(attempt=2)
-        assert error.value.fault is ProviderFault.CONTENT_POLICY
-        assert (await attempts(ai, "openai"), await attempts(ai, "azure")) == (2, 0)
+        await self.stands(out, ai, calls=2)
+        await self.stands(out, ai, calls=2, attempt=2)
 
-    async def test_it_stands_although_its_provider_is_no_choice_any_more(self, begin: Begin, ai: Simulator) -> None:
-        asking = await begin()
-        step = operation_id(asking.record.campaign_id, "write/test", "")
-        await asking.ports.refusals.keep(asking.record.campaign_id, step, Refusal(target="openai/another"))
-        with pytest.raises(ProviderError) as error:
-            await asking.ask(attempt=2)
-        assert error.value.fault is ProviderFault.CONTENT_POLICY
-        assert (await attempts(ai, "openai"), await attempts(ai, "azure")) == (0, 0)
+    async def test_nor_by_another_activity_that_may_ask_the_same(self, out: Asking, ai: Simulator) -> None:
+        await ai.fault("content_filter", dialect="openai")
+        await self.stands(out, ai, calls=2)
+        await self.put_out(out)
+        await self.stands(out, ai, calls=2, question=replace(out.question(), asked_anew=True), run="r2")
 
-    async def test_a_rewrite_that_is_malformed_is_not_repaired(self, begin: Begin, ai: Simulator) -> None:
-        await ai.fault("content_filter", dialect="openai", count=1)
-        await ai.fault("malformed_json", dialect="openai", count=1)
-        steps = await self.refused(await begin(), ai)
-        assert steps == [("rewrite", ProviderFault.CONTENT_POLICY), ("none", ProviderFault.MALFORMED_OUTPUT)]
-        assert await attempts(ai, "openai") == 2
+    async def test_it_stands_although_its_provider_is_no_choice_any_more(self, out: Asking, ai: Simulator) -> None:
+        campaign = out.record.campaign_id
+        step = operation_id(campaign, "write/test", "")
+        await out.ports.refusals.keep(campaign, step, Refusal(target="openai/another"))
+        await self.stands(out, ai, calls=0, attempt=2)
+        assert out.steps == [("another", "none", ProviderFault.CONTENT_POLICY)]
+
+    async def test_an_attempt_is_told_of_it_where_it_could_not_be_stored(self, out: Asking, ai: Simulator) -> None:
+        await ai.fault("content_filter", dialect="openai")
+        await self.stands(out, ai, calls=2)
+        known = out.ladder.refusals
+        assert list(known.values()) == [Refusal(target=OPENAI, reworded=True)]
+        other = Asking(out.ports, out.record.model_copy(update={"campaign_id": str(uuid4())}), out.clock)
+        told = {operation_id(other.record.campaign_id, "write/test", ""): each for each in known.values()}
+        await self.stands(other, ai, calls=2, attempt=2, refusals=told)
+
+    async def test_one_that_came_after_its_process_had_ended_is_found_in_the_list(
+        self, out: Asking, ports: Ports, ai: Simulator
+    ) -> None:
+        await ai.fault("content_filter", dialect="openai", latency_ms=500, count=1, **{"as": "refusal"})
+        await ai.fault("hang", dialect="openai", only_contains=REWRITE)
+        await killed_during(out, 1, ai)
+        await self.put_out(out)
+        await self.stands(out, ai, calls=1, attempt=2, run="r1", running_s=2)
+        assert await booked(ports, out) == await billed(ports, ai) > 0
+
+    async def test_a_part_of_what_was_refused_is_asked_as_the_whole_was(self, out: Asking, ai: Simulator) -> None:
+        await ai.fault("content_filter", dialect="openai", unless_contains=REWRITE)
+        whole = replace(out.question(key="0/0"), about=("0",))
+        assert (await out.ask(whole)).prompt_version.endswith("/safe")
+        part = replace(out.question(key="0a/1", fans=1), about=("0a", "0"))
+        assert (await out.ask(part, attempt=2)).prompt_version.endswith("/safe")
+        await self.put_out(out)
+        rest = replace(out.question(key="0b/0", fans=1), about=("0b", "0"))
+        await self.stands(out, ai, calls=3, question=rest, attempt=2)
