@@ -153,8 +153,10 @@ class Ladder:
             if self._attempt > 1 or question.asked_anew:
                 kept = await self._ports.refusals.of_step(self.campaign_id, step_id)
                 if kept is not None:
-                    self._refusals[step_id] = kept
-                    return kept
+                    # Who asks anew asks whoever refused: once more, and nobody else.
+                    known = kept if self._attempt > 1 else kept.model_copy(update={"reworded": False})
+                    self._refusals[step_id] = known
+                    return known
         return None
 
     def _refusal_ids(self, question: Question[R]) -> list[UUID]:

@@ -134,11 +134,13 @@ class TestLaterOn:
         await self.stands(out, ai, calls=2)
         await self.stands(out, ai, calls=2, attempt=2)
 
-    async def test_nor_by_another_activity_that_may_ask_the_same(self, out: Asking, ai: Simulator) -> None:
-        await ai.fault("content_filter", dialect="openai")
+    async def test_whoever_asks_anew_asks_nobody_else(self, out: Asking, ai: Simulator) -> None:
+        await ai.fault("content_filter", dialect="openai", count=2)
         await self.stands(out, ai, calls=2)
+        anew = replace(out.question(), asked_anew=True)
+        assert (await out.ask(anew, run="r2")).prompt_version.endswith("/safe")
         await self.put_out(out)
-        await self.stands(out, ai, calls=2, question=replace(out.question(), asked_anew=True), run="r2")
+        await self.stands(out, ai, calls=3, question=anew, run="r3")
 
     async def test_it_stands_although_its_provider_is_no_choice_any_more(self, out: Asking, ai: Simulator) -> None:
         campaign = out.record.campaign_id
