@@ -75,7 +75,7 @@ class Attempt:
 
     def _so_far(self) -> tuple[Tally, Known]:
         tally = self._tally if self._ladder is None else self._ladder.tally
-        refusals = self._refusals if self._ladder is None else self._ladder.refusals
+        refusals = self._refusals if self._ladder is None else self._ladder.refusals.all
         return tally, Known(attempt=self._info.attempt, refusals=dict(refusals))
 
 

@@ -200,7 +200,8 @@ class Page:
             recipients=tuple(group),
         )
         question = writing(self._ports.prompts, task, self._purpose, group[0].recipient_id, name)
-        return replace(question, about=_groups_of(name))
+        # By fan: a later attempt may ask for other groups.
+        return replace(question, about=tuple(who.recipient_id for who in group))
 
     async def _keep(self, texts: Sequence[Text], rest: tuple[Sequence[Text], Sequence[Message]] = ((), ())) -> None:
         """Store what was written, and ``rest``: further texts, and messages that are ready."""
@@ -247,12 +248,6 @@ def writing(prompts: Prompts, task: WritingTask, purpose: str, unit: str, key: s
     return Question(
         IntentType.MESSAGE_GENERATION, purpose, unit, lambda variant: prompts.write(task, variant), read_batch, key
     )
-
-
-def _groups_of(name: str) -> tuple[str, ...]:
-    """The group that a question is for, and those whose part it is: ``12ab/1`` is about 12ab, 12a and 12."""
-    group = name.partition("/")[0]
-    return tuple(group[:end] for end in range(len(group), len(group.rstrip("ab")) - 1, -1))
 
 
 def _has(answer: Answered[Mapping[str, str]], recipient: RecipientProfile) -> bool:

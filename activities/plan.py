@@ -20,9 +20,10 @@ from domain.response_cache import plan_key
 
 
 class PlanCampaign(Model):
-    """Plan the campaign of this id."""
+    """Plan the campaign of this id; ``again``: models were asked in vain, and somebody wants them asked once more."""
 
     campaign_id: str
+    again: bool = False
 
 
 class Planned(Model):
@@ -43,7 +44,9 @@ class Unplanned(Model):
     awaits_person: bool = False
 
 
-async def plan_of(record: CampaignRecord, ladder: Ladder, ports: GenerationPorts) -> ContentPlan:
+async def plan_of(
+    record: CampaignRecord, ladder: Ladder, ports: GenerationPorts, *, again: bool = False
+) -> ContentPlan:
     """The stored plan, a new one, or, when nobody can make one now, that of an earlier request like this one."""
     stored = await ports.campaigns.plan(record.campaign_id)
     if stored is not None:
@@ -56,7 +59,7 @@ async def plan_of(record: CampaignRecord, ladder: Ladder, ports: GenerationPorts
         )
 
     key = plan_key(record.owner, record.brief, record.message_type, languages, prompt(Variant.USUAL).version)
-    question = Question(IntentType.CONTENT_PLANNING, "plan", record.campaign_id, prompt, read_plan, asked_anew=True)
+    question = Question(IntentType.CONTENT_PLANNING, "plan", record.campaign_id, prompt, read_plan, asked_anew=again)
     try:
         answer = await ladder.ask(question)
         plan = answer.value.model_copy(update={"author": author(answer)})

@@ -96,7 +96,7 @@ class ProviderActivities:
             record = await self._record(request.campaign_id)
             ladder = attempt.ladder(record)
             try:
-                await plan_of(record, ladder, self._ports)
+                await plan_of(record, ladder, self._ports, again=request.again)
             except HuntazeError as error:
                 raise application_error(error, await unplanned(record, ladder, error, self._ports)) from None
         return Planned(tally=ladder.tally, cost_micros=await self._spent(record))

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple, TypeVar, cast
 
 from redis.asyncio import Redis, RedisCluster
 
-from adapters.redis_direct import DirectRedis
+from adapters.redis_direct import Command, DirectRedis
 
 R = TypeVar("R")
 Execute = Callable[..., Awaitable[Any]]
@@ -21,7 +21,7 @@ def executing(redis: Redis | RedisCluster) -> Execute:
 class Asked(NamedTuple):
     """A command, and where its answer is waited for."""
 
-    command: tuple[str | int | bytes, ...]
+    command: Command
     answer: asyncio.Future[Any]
 
 
@@ -86,7 +86,9 @@ class AutoPipeline:
             else:
                 asked.answer.set_result(result)
 
-    async def _run(self, commands: Sequence[tuple[str | int | bytes, ...]]) -> Sequence[object]:
+    async def _run(self, commands: Sequence[Command]) -> Sequence[object]:
+        if isinstance(self._redis, DirectRedis):
+            return await self._redis.direct_each(*commands)
         async with self._redis.pipeline(transaction=False) as pipeline:
             for command in commands:
                 cast("Callable[..., object]", pipeline.execute_command)(*command)

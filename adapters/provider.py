@@ -20,7 +20,7 @@ from openai import AsyncAzureOpenAI, AsyncOpenAI
 from openai.types.chat import ChatCompletion
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from adapters.provider_http import DirectHttpClient
+from adapters.provider_http import DirectHttpClient, address
 from adapters.settings import Settings
 from domain.cost import Usage
 from domain.errors import ProviderError, ProviderFault
@@ -79,6 +79,13 @@ class _Choice(_Wire):
 class _Answer(_Wire):
     choices: tuple[_Choice, ...] = Field(min_length=1)
     usage: _Usage | None = None
+
+
+class _OpenAI(AsyncOpenAI):
+    """Takes each address apart once, not for every call."""
+
+    def _prepare_url(self, url: str) -> httpx2.URL:
+        return address(url) if url.startswith(("https://", "http://")) else super()._prepare_url(url)
 
 
 class OpenAIModel:
@@ -216,7 +223,7 @@ async def open_models(settings: Settings) -> AsyncIterator[Mapping[str, OpenAIMo
     """Every model of the routing policy by its key, over aiohttp, without retries of its own."""
     timeout = settings.provider_timeout_s
     async with (
-        AsyncOpenAI(
+        _OpenAI(
             api_key=settings.openai_api_key.get_secret_value() or "unset",
             base_url=settings.openai_base_url,
             max_retries=0,

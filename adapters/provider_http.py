@@ -54,7 +54,7 @@ class DirectHttpClient(httpx2.AsyncClient):
             return super().build_request(method, url, **given)
         request = httpx2.Request(
             method,
-            _address(url) if isinstance(url, str) else url,
+            address(url) if isinstance(url, str) else url,
             headers=given.get("headers"),
             # What a body adds to the headers, its length and the host, is for aiohttp to write.
             stream=httpx2.ByteStream(given.get("content") or b""),
@@ -112,7 +112,7 @@ class AioHttpTransport(httpx2.AsyncBaseTransport):
 
 
 @lru_cache(maxsize=64)
-def _address(url: str) -> httpx2.URL:
+def address(url: str) -> httpx2.URL:
     """Every model has one; taking it apart is no small part of a call."""
     return httpx2.URL(url)
 

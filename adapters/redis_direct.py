@@ -6,8 +6,8 @@ a time-out, one repetition over a connection made anew, and no connection that i
 """
 
 import asyncio
-from collections.abc import Callable
-from typing import Any, cast
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, TypeVar, cast
 
 from hiredis import pack_command
 from redis.asyncio import Redis
@@ -18,7 +18,12 @@ from redis.exceptions import TimeoutError as TooLate
 
 from adapters.deadlines import Deadlines
 
-_packed = cast("Callable[[tuple[str | int | bytes, ...]], bytes]", pack_command)
+A = TypeVar("A")
+R = TypeVar("R")
+Command = tuple[str | int | bytes, ...]
+"""A command and its arguments."""
+
+_packed = cast("Callable[[Command], bytes]", pack_command)
 
 
 class DirectRedis(Redis):
@@ -35,6 +40,16 @@ class DirectRedis(Redis):
 
         It may be carried out twice: if its answer does not arrive, it is sent once more, over a new connection.
         """
+        return await self._asked(self._answer, command)
+
+    async def direct_each(self, *commands: Command) -> Sequence[object]:
+        """As ``direct``, for several in one write: the answer to each, or the error that Redis answered to it.
+
+        Those too that were answered are sent once more when the connection breaks.
+        """
+        return await self._asked(self._answers, commands)
+
+    async def _asked(self, ask: Callable[[AbstractConnection, A], Awaitable[R]], what: A) -> R:
         pool = self.connection_pool
         if self._busy >= pool.max_connections:
             raise MaxConnectionsError("Too many connections")
@@ -42,11 +57,11 @@ class DirectRedis(Redis):
         connection = self._ready.pop() if self._ready else self._made()
         try:
             try:
-                return await self._answer(connection, command)
+                return await ask(connection, what)
             except (NoConnection, TooLate):
                 # Where the server has moved to, the old one's address is of no use.
                 connection = self._made()
-                return await self._answer(connection, command)
+                return await ask(connection, what)
         finally:
             self._busy -= 1
             if connection.is_connected:
@@ -66,13 +81,26 @@ class DirectRedis(Redis):
         connection.socket_timeout = None
         return connection
 
-    async def _answer(self, connection: AbstractConnection, command: tuple[str | int | bytes, ...]) -> Any:
+    async def _answer(self, connection: AbstractConnection, command: Command) -> Any:
+        (answer,) = await self._exchanged(connection, _packed(command), 1)
+        if isinstance(answer, ResponseError):
+            raise answer
+        return answer
+
+    async def _answers(self, connection: AbstractConnection, commands: Sequence[Command]) -> Sequence[object]:
+        return await self._exchanged(connection, b"".join(map(_packed, commands)), len(commands))
+
+    async def _exchanged(self, connection: AbstractConnection, sent: bytes, count: int) -> Sequence[object]:
+        answers: list[object] = []
         try:
             with self._deadlines.begin():
-                await connection.send_packed_command(_packed(command), check_health=False)
-                return await connection.read_response()
-        except ResponseError:
-            raise
+                await connection.send_packed_command(sent, check_health=False)
+                while len(answers) < count:
+                    try:
+                        answers.append(await connection.read_response())
+                    except ResponseError as error:
+                        answers.append(error)
+            return answers
         except TimeoutError:
             await connection.disconnect(nowait=True)
             raise TooLate("Redis has not answered in time") from None

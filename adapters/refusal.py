@@ -1,9 +1,12 @@
 """Refusals in DynamoDB: beside the campaign whose question it was, without a word of the question."""
 
+from collections.abc import Mapping, Sequence
 from uuid import UUID
 
-from adapters.dynamodb import Dynamo, from_item, to_item, value
+from adapters.dynamodb import Dynamo, from_item, plain, to_item, value
 from domain.prompt import Refusal
+
+_PREFIX = "refusal#"
 
 
 class DynamoRefusals:
@@ -11,18 +14,14 @@ class DynamoRefusals:
 
     def __init__(self, dynamo: Dynamo) -> None:
         self._dynamo = dynamo
-        self._table = dynamo.table("campaigns")
 
-    async def keep(self, campaign_id: str, step_id: UUID, refusal: Refusal) -> None:
-        """Replaces an earlier one of the step."""
-        item = to_item(refusal, campaignId=campaign_id, item=_of(step_id))
-        await self._dynamo.call(self._dynamo.client.put_item, TableName=self._table, Item=item)
+    async def keep(self, campaign_id: str, refusals: Mapping[UUID, Refusal]) -> None:
+        """By the step that was refused."""
+        items = [to_item(each, campaignId=campaign_id, item=f"{_PREFIX}{step}") for step, each in refusals.items()]
+        await self._dynamo.batch_put("campaigns", items)
 
-    async def of_step(self, campaign_id: str, step_id: UUID) -> Refusal | None:
-        """As it was kept last."""
-        item = await self._dynamo.get("campaigns", {"campaignId": value(campaign_id), "item": value(_of(step_id))})
-        return None if item is None else from_item(Refusal, item)
-
-
-def _of(step_id: UUID) -> str:
-    return f"refusal#{step_id}"
+    async def of_steps(self, campaign_id: str, step_ids: Sequence[UUID]) -> Mapping[UUID, Refusal]:
+        """Those that are kept, read consistently."""
+        keys = [{"campaignId": value(campaign_id), "item": value(f"{_PREFIX}{step}")} for step in step_ids]
+        found = await self._dynamo.batch_get("campaigns", keys)
+        return {UUID(str(plain(item)["item"]).removeprefix(_PREFIX)): from_item(Refusal, item) for item in found}

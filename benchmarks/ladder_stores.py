@@ -1,6 +1,6 @@
 """The stores of a ladder, in memory. A part of ``benchmarks.generation_overhead`` and ``benchmarks.outage``."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Final
 from uuid import UUID, uuid4
@@ -94,11 +94,11 @@ class Caps:
 class Nothing:
     """Alerts, refusals and experiments: none of them is expected."""
 
-    async def keep(self, campaign_id: str, step_id: UUID, refusal: Refusal) -> None:
-        raise AssertionError((campaign_id, step_id, refusal))
+    async def keep(self, campaign_id: str, refusals: Mapping[UUID, Refusal]) -> None:
+        raise AssertionError((campaign_id, refusals))
 
-    async def of_step(self, campaign_id: str, step_id: UUID) -> Refusal | None:  # noqa: ARG002 - of the port
-        return None
+    async def of_steps(self, campaign_id: str, step_ids: Sequence[UUID]) -> Mapping[UUID, Refusal]:  # noqa: ARG002
+        return {}
 
     async def raise_alert(self, alert: Alert) -> bool:
         raise AssertionError(alert)

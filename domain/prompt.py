@@ -2,6 +2,7 @@
 
 import json
 from enum import StrEnum
+from functools import cached_property
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -23,10 +24,14 @@ class Variant(StrEnum):
 
 
 class Refusal(Model):
-    """A provider would not answer a question, on policy; ``reworded``: nor its safe wording."""
+    """A provider would not answer a question, on policy; ``reworded``: nor its safe wording.
+
+    ``run``: the execution of an activity that heard it.
+    """
 
     target: str = Field(examples=["openai/gpt-4o-mini"])
     reworded: bool = False
+    run: str = ""
 
 
 class Prompt(Model):
@@ -44,7 +49,7 @@ class Prompt(Model):
         """Everything that is billed as input, but for the schema."""
         return f"{self.system}\n{self.user}"
 
-    @property
+    @cached_property
     def schema_text(self) -> str:
         """The schema with its name, as JSON."""
         return json.dumps({"name": self.schema_name, "schema": self.json_schema}, ensure_ascii=False)

@@ -40,13 +40,15 @@ class Planning:
 
     async def run(self) -> None:
         """Ask the models, and again whenever a person has done something about their failure."""
+        again = False
         while not self._is_over():
             self._changed = False
             try:
-                planned = await self._ask()
+                planned = await self._ask(again=again)
             except ActivityError as error:
                 if not await self._is_mended(error):
                     return
+                again = True
             else:
                 if planned is not None:
                     self._campaign.update(planned=True)
@@ -58,7 +60,7 @@ class Planning:
         late = any(lane.alternative is not None for lane in state.lanes.values())
         return state.planned or bool(state.stopped) or late or self._is_cancelled
 
-    async def _ask(self) -> Planned | None:
+    async def _ask(self, *, again: bool) -> Planned | None:
         """``None`` when the campaign was cancelled meanwhile."""
         policy = policies.generating(self._input.owner, self._input.priority)
         if self._useful_until is not None:
@@ -66,7 +68,7 @@ class Planning:
         planned: Planned | None = await self._campaign.unless_cancelled(
             workflow.start_activity_method(
                 ProviderActivities.plan,
-                PlanCampaign(campaign_id=self._input.campaign_id),
+                PlanCampaign(campaign_id=self._input.campaign_id, again=again),
                 cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
                 **policy,
             )

@@ -98,7 +98,7 @@ RECONCILE_LATER: ActivityPolicy = {
 
 ANSWER: ActivityPolicy = {
     "task_queue": GENERATION,
-    "start_to_close_timeout": timedelta(seconds=190),
+    "start_to_close_timeout": timedelta(seconds=240),
     "schedule_to_close_timeout": timedelta(minutes=5),
     "heartbeat_timeout": HEARTBEAT,
     "retry_policy": RetryPolicy(

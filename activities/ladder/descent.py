@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 from uuid import UUID
 
 from activities.ladder.booking import Booking
-from activities.ladder.error_class import OUTAGES, SHOPPED, other_wording, patience_s, wait_before_repeating
+from activities.ladder.error_class import (
+    OUTAGES,
+    SHOPPED,
+    other_wording,
+    patience_s,
+    refusal_error,
+    wait_before_repeating,
+)
 from activities.ladder.ports import Answered, Question
 from activities.ladder.size import Sized
 from domain.alert import AlertKind, Severity
@@ -88,8 +95,9 @@ class Descent(Generic[R]):
 
     async def _after_refusal(self, refused: Refusal) -> Answered[R]:
         """The safe wording for whoever refused before, where an earlier attempt did not get that far."""
+        self._ladder.raise_if_stopped()
         fault = ProviderFault.CONTENT_POLICY
-        self._refusal = ProviderError(f"{refused.target} has refused before", fault=fault)
+        self._refusal = refusal_error(refused)
         asked = (*self._decision.candidates, *self._decision.cheaper)
         candidate = next((each for each in asked if each.target.key == refused.target), None)
         if candidate is None or refused.reworded:
@@ -199,9 +207,14 @@ class Descent(Generic[R]):
         try:
             completion = await ports.models[target.key].complete(prompt.prompt, call)
         except ProviderError as error:
-            if error.fault is ProviderFault.CONTENT_POLICY:
-                await ladder.refused(question, Refusal(target=target.key, reworded=variant is Variant.SAFE))
-            await self._account_for(error, candidate, prompt, operation, charged, admission, now)
+            refused = error.fault is ProviderFault.CONTENT_POLICY
+            if refused:
+                ladder.refusals.heard(question, target.key, reworded=variant is Variant.SAFE)
+            try:
+                await self._account_for(error, candidate, prompt, operation, charged, admission, now)
+            finally:
+                if refused:
+                    await ladder.refusals.keep(question)
             raise
         except BaseException:
             if admission.probe:

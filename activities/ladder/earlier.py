@@ -13,7 +13,7 @@ from activities.ladder.booking import Booking
 from activities.ladder.ports import Answered, Question
 from domain.alert import AlertKind, Severity
 from domain.errors import ProviderError, ProviderFault
-from domain.prompt import KeptAnswer, Refusal
+from domain.prompt import KeptAnswer
 from domain.routing import Candidate, Decision, Target, route_taken
 
 if TYPE_CHECKING:
@@ -94,6 +94,7 @@ class Earlier:
                     f"{asking[0].target.key} can't say what it was paid for before", fault=ProviderFault.TRANSIENT
                 )
             await asyncio.sleep(pause_s)
+            self._ladder.raise_if_stopped()
 
     async def _booked(
         self, question: Question[R], decision: Decision, candidate: Candidate, kept: KeptAnswer, *, first: bool
@@ -102,8 +103,9 @@ class Earlier:
         target, operation = candidate.target, kept.operation_id
         book = partial(self._booking.book, question.purpose, target, operation, kept.usage)
         if kept.refused:
-            await self._ladder.refused(question, Refusal(target=target.key, reworded=kept.is_safe))
+            self._ladder.refusals.listed(question, target.key, reworded=kept.is_safe)
             await book(usable=False)
+            await self._ladder.refusals.keep(question)
             return None
         try:
             value = question.read(kept.content)

@@ -5,7 +5,7 @@ from random import random
 
 from domain.breaker import Admission
 from domain.errors import ProviderError, ProviderFault
-from domain.prompt import Variant
+from domain.prompt import Refusal, Variant
 
 RETRIES = 1
 """Repetitions of one model after a throttled or transient failure, before the next one is asked."""
@@ -30,6 +30,11 @@ _REWORDED: Mapping[ProviderFault, tuple[Variant, str]] = {
 }
 SHOPPED = OUTAGES | {ProviderFault.MALFORMED_OUTPUT}
 """After these another provider may be asked, unless one has refused before: a refusal is never shopped around."""
+
+
+def refusal_error(refused: Refusal) -> ProviderError:
+    """What a question ends with that was refused before."""
+    return ProviderError(f"{refused.target} has refused before", fault=ProviderFault.CONTENT_POLICY)
 
 
 def other_wording(fault: ProviderFault, variant: Variant) -> tuple[Variant, str] | None:

@@ -25,8 +25,10 @@ from activities.ladder.booking import Booking
 from activities.ladder.breaker import CountedBreaker
 from activities.ladder.descent import Descent
 from activities.ladder.earlier import Earlier
+from activities.ladder.error_class import refusal_error
 from activities.ladder.metrics import LadderMetrics
 from activities.ladder.ports import Answered, LadderPorts, Question
+from activities.ladder.refusals import KnownRefusals
 from activities.ladder.size import Sized
 from domain.campaign import CampaignRecord, OnBudget
 from domain.cost import operation_id
@@ -63,7 +65,7 @@ class Ladder:
         self._attempt = attempt
         self._run = run
         self._running_until = monotonic() + running_s
-        self._refusals = dict(refusals)
+        self.refusals = KnownRefusals(record.campaign_id, ports.refusals, run, refusals)
         self._stopped = False
         self._numbers: Iterator[int] = count()
         self._booking = Booking(record, ports)
@@ -96,11 +98,6 @@ class Ladder:
         """How long (s) calls of earlier attempts may still run at their providers."""
         return max(0.0, self._running_until - monotonic())
 
-    @property
-    def refusals(self) -> Mapping[UUID, Refusal]:
-        """What is known to be refused, by step."""
-        return self._refusals
-
     def stop(self) -> None:
         """Begin no further call."""
         self._stopped = True
@@ -122,46 +119,28 @@ class Ladder:
         """
         usual = self.sized(question.prompt(Variant.USUAL))
         decision = self._decide(question, usual)
-        if self._attempt > 1:
-            earlier = Earlier(self, self._booking)
-            running_until = self._running_until if question.waits else 0.0
-            try:
-                kept = await earlier.bought(question, decision, self._ports.deadline_s, running_until)
-            except ProviderError:
-                self.step(question, decision.candidates[0].target, "none", FallbackReason.LOOK_UP)
-                raise
+        looks = self._attempt > 1 or question.asked_anew
+        refused = await self.refusals.of(question, looks=looks)
+        if looks:
+            kept = await self._bought(question, decision, refused)
             if kept is not None:
                 return kept
-        refused = await self._refused(question)
+            refused = await self.refusals.of(question, looks=False)
         until = monotonic() + self._ports.deadline_s
         return await Descent(self, self._booking, question, usual, decision, until, refused).run()
 
-    async def refused(self, question: Question[R], refusal: Refusal) -> None:
-        """Remember a refusal before anything else is asked: whoever comes after this process must not ask another."""
-        step_id = self._refusal_ids(question)[0]
-        self._refusals[step_id] = refusal
+    async def _bought(self, question: Question[R], decision: Decision, refused: Refusal | None) -> Answered[R] | None:
+        earlier = Earlier(self, self._booking)
+        running_until = self._running_until if question.waits else 0.0
         try:
-            await self._ports.refusals.keep(self.campaign_id, step_id, refusal)
-        except Exception as error:  # noqa: BLE001 - whatever it is: heartbeats tell the next attempt as well
-            activity.logger.warning("a refusal could not be kept", extra={"error": type(error).__name__})
-
-    async def _refused(self, question: Question[R]) -> Refusal | None:
-        """The latest refusal of what is asked."""
-        for step_id in self._refusal_ids(question):
-            if step_id in self._refusals:
-                return self._refusals[step_id]
-            if self._attempt > 1 or question.asked_anew:
-                kept = await self._ports.refusals.of_step(self.campaign_id, step_id)
-                if kept is not None:
-                    # Who asks anew asks whoever refused: once more, and nobody else.
-                    known = kept if self._attempt > 1 else kept.model_copy(update={"reworded": False})
-                    self._refusals[step_id] = known
-                    return known
-        return None
-
-    def _refusal_ids(self, question: Question[R]) -> list[UUID]:
-        names = question.about or (question.key,)
-        return [operation_id(self._record.campaign_id, question.purpose, name) for name in names]
+            return await earlier.bought(question, decision, self._ports.deadline_s, running_until)
+        except ProviderError:
+            if self._stopped:
+                raise
+            self.step(question, decision.candidates[0].target, "none", FallbackReason.LOOK_UP)
+            if refused is not None:
+                raise refusal_error(refused) from None
+            raise
 
     def sized(self, prompt: Prompt) -> Sized:
         """A prompt to be asked."""

@@ -47,8 +47,8 @@ class Question(Generic[R]):
     """What is wanted: for which intent and purpose, how it is asked, how an answer is read.
 
     ``unit`` makes weights and experiments stick; ``key`` tells this question from others of the same purpose.
-    ``about``: names under which a refusal of this question is kept, its own first, by default its key. ``asked_anew``:
-    another activity may have asked it before this one. ``waits``: calls that may still run are waited for.
+    ``about``: what a refusal of this question is kept under, by default its key. ``asked_anew``: another activity has
+    asked it before this one. ``waits``: calls that may still run are waited for.
     """
 
     intent: IntentType

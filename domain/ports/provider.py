@@ -81,11 +81,13 @@ class Refusals(Protocol):
     Raises ``DependencyUnavailable``.
     """
 
-    async def keep(self, campaign_id: str, step_id: UUID, refusal: Refusal) -> None:
-        """Replaces an earlier one of the step."""
+    async def keep(self, campaign_id: str, refusals: Mapping[UUID, Refusal]) -> None:
+        """By the step that was refused; each replaces an earlier one of its step."""
         ...
 
-    async def of_step(self, campaign_id: str, step_id: UUID) -> Refusal | None: ...
+    async def of_steps(self, campaign_id: str, step_ids: Sequence[UUID]) -> Mapping[UUID, Refusal]:
+        """Those that are kept of these steps."""
+        ...
 
 
 class Breaker(Protocol):

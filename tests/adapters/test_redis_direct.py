@@ -48,6 +48,23 @@ async def test_an_error_is_the_commands_and_harms_no_other(port: int) -> None:
         assert await connections(redis) == 1
 
 
+async def test_several_in_one_write_get_an_answer_or_an_error_each(port: int) -> None:
+    async with client(port) as redis:
+        first, second, third = await redis.direct_each(("ECHO", "a"), ("NOTHING",), ("ECHO", "b"))
+        assert (first, third) == ("a", "b")
+        assert isinstance(second, ResponseError)
+        assert await redis.direct("ECHO", "c") == "c"
+        assert await connections(redis) == 1
+
+
+async def test_several_are_repeated_over_a_new_line(port: int) -> None:
+    async with line_to(f"redis://127.0.0.1:{port}") as line, client(line.port) as redis:
+        await redis.direct("PING")
+        await line.cut()
+        await line.up()
+        assert await redis.direct_each(("ECHO", "a"), ("ECHO", "b")) == ["a", "b"]
+
+
 async def test_many_at_once_get_their_own_answers_and_their_connections_are_used_again(port: int) -> None:
     async with client(port) as redis:
         for _ in range(3):

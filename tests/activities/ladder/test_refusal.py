@@ -7,6 +7,7 @@ from uuid import uuid4
 import pytest
 from redis.asyncio import Redis
 
+from activities.ladder import earlier as look_up
 from adapters.bootstrap import Ports
 from adapters.breaker import RedisBreaker
 from domain.breaker import BreakerPolicy
@@ -138,22 +139,28 @@ class TestLaterOn:
         await ai.fault("content_filter", dialect="openai", count=2)
         await self.stands(out, ai, calls=2)
         anew = replace(out.question(), asked_anew=True)
-        assert (await out.ask(anew, run="r2")).prompt_version.endswith("/safe")
         await self.put_out(out)
-        await self.stands(out, ai, calls=3, question=anew, run="r3")
+        await self.stands(out, ai, calls=2, question=anew, run="r2")
+
+    @pytest.mark.parametrize("attempt", [1, 2])
+    async def test_whoever_asks_anew_asks_once_more(self, out: Asking, ai: Simulator, attempt: int) -> None:
+        await ai.fault("content_filter", dialect="openai", count=2)
+        await self.stands(out, ai, calls=2)
+        anew = replace(out.question(), asked_anew=True)
+        assert (await out.ask(anew, attempt=attempt, run="r2")).prompt_version.endswith("/safe")
 
     async def test_it_stands_although_its_provider_is_no_choice_any_more(self, out: Asking, ai: Simulator) -> None:
         campaign = out.record.campaign_id
         step = operation_id(campaign, "write/test", "")
-        await out.ports.refusals.keep(campaign, step, Refusal(target="openai/another"))
+        await out.ports.refusals.keep(campaign, {step: Refusal(target="openai/another")})
         await self.stands(out, ai, calls=0, attempt=2)
         assert out.steps == [("another", "none", ProviderFault.CONTENT_POLICY)]
 
     async def test_an_attempt_is_told_of_it_where_it_could_not_be_stored(self, out: Asking, ai: Simulator) -> None:
         await ai.fault("content_filter", dialect="openai")
         await self.stands(out, ai, calls=2)
-        known = out.ladder.refusals
-        assert list(known.values()) == [Refusal(target=OPENAI, reworded=True)]
+        known = out.ladder.refusals.all
+        assert [(each.target, each.reworded) for each in known.values()] == [(OPENAI, True)]
         other = Asking(out.ports, out.record.model_copy(update={"campaign_id": str(uuid4())}), out.clock)
         told = {operation_id(other.record.campaign_id, "write/test", ""): each for each in known.values()}
         await self.stands(other, ai, calls=2, attempt=2, refusals=told)
@@ -170,10 +177,38 @@ class TestLaterOn:
 
     async def test_a_part_of_what_was_refused_is_asked_as_the_whole_was(self, out: Asking, ai: Simulator) -> None:
         await ai.fault("content_filter", dialect="openai", unless_contains=REWRITE)
-        whole = replace(out.question(key="0/0"), about=("0",))
+        whole = replace(out.question(key="0/0"), about=("ana", "ben"))
         assert (await out.ask(whole)).prompt_version.endswith("/safe")
-        part = replace(out.question(key="0a/1", fans=1), about=("0a", "0"))
+        part = replace(out.question(key="0a/1", fans=1), about=("ana",))
         assert (await out.ask(part, attempt=2)).prompt_version.endswith("/safe")
         await self.put_out(out)
-        rest = replace(out.question(key="0b/0", fans=1), about=("0b", "0"))
+        rest = replace(out.question(key="1/0"), about=("ben", "cleo"))
         await self.stands(out, ai, calls=3, question=rest, attempt=2)
+
+    async def test_it_does_not_hold_for_others(self, begin: Begin, ai: Simulator) -> None:
+        await ai.fault("content_filter", dialect="openai", count=2)
+        asking = await begin()
+        with pytest.raises(ProviderError):
+            await asking.ask(replace(asking.question(key="0/0"), about=("ana",)))
+        answer = await asking.ask(replace(asking.question(key="1/0"), about=("ben",)), attempt=2)
+        assert not answer.prompt_version.endswith("/safe")
+
+    async def test_it_stands_where_the_provider_cannot_say_what_it_has_kept(
+        self, begin: Begin, ai: Simulator, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(look_up, "PATIENCE_S", 0.3)
+        monkeypatch.setattr(look_up, "PAUSE_S", 0.05)
+        await ai.fault("content_filter", dialect="openai", endpoint="chat", unless_contains=REWRITE)
+        await ai.fault("hang", dialect="openai", only_contains=REWRITE)
+        asking = await begin()
+        await killed_during(asking, 2, ai)
+        await ai.fault("server_error", status=503, endpoint="stored", dialect="openai")
+        await self.stands(asking, ai, calls=2, attempt=2, run="r1")
+
+    async def test_the_rewrite_is_bought_once_although_an_older_word_was_carried_along(
+        self, out: Asking, ai: Simulator
+    ) -> None:
+        await ai.fault("content_filter", dialect="openai", shown_as="error")
+        await self.stands(out, ai, calls=2, run="r1")
+        told = {name: each.model_copy(update={"reworded": False}) for name, each in out.ladder.refusals.all.items()}
+        await self.stands(out, ai, calls=2, attempt=2, run="r1", refusals=told)
