@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import zip_longest
 
 from pydantic import Field
 
@@ -147,6 +148,15 @@ class Page:
         return [recipient for recipient in group if recipient.recipient_id not in self._known]
 
     async def _write(self, name: str, group: Sequence[RecipientProfile]) -> None:
+        """As ``_write_together``, one after another for those of whom something else was refused before."""
+        parts = await self._by_refusal(name, self._missing(group))
+        if len(parts) < 2:
+            await self._write_together(name, group)
+        else:
+            for part_name, part in parts.items():
+                await self._write_together(part_name, part)
+
+    async def _write_together(self, name: str, group: Sequence[RecipientProfile]) -> None:
         """A message for each recipient who has none, whatever it takes; raises only what may pass while there is
         patience.
 
@@ -191,6 +201,17 @@ class Page:
             left = [who for who in left if not _has(answer, who)]
         forgotten = [without_text(self._place, who, str(ProviderFault.MALFORMED_OUTPUT)) for who in left]
         await self._keep(texts, ((), forgotten))
+
+    async def _by_refusal(
+        self, name: str, left: Sequence[RecipientProfile]
+    ) -> Mapping[str, Sequence[RecipientProfile]]:
+        """Fans by what was refused of them before: what one model will not write for some is not asked of others."""
+        refused = await self._ladder.refused(self._question(name, left)) if left else []
+        parts: dict[str, list[RecipientProfile]] = {}
+        for who, refusal in zip_longest(left, refused):
+            part = f"{name}!{refusal.target}!{refusal.reworded}" if refusal else name
+            parts.setdefault(part, []).append(who)
+        return parts
 
     def _question(self, name: str, group: Sequence[RecipientProfile]) -> Texts:
         task = WritingTask(

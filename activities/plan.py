@@ -59,7 +59,9 @@ async def plan_of(
         )
 
     key = plan_key(record.owner, record.brief, record.message_type, languages, prompt(Variant.USUAL).version)
-    question = Question(IntentType.CONTENT_PLANNING, "plan", record.campaign_id, prompt, read_plan, asked_anew=again)
+    question = Question(
+        IntentType.CONTENT_PLANNING, "plan", record.campaign_id, prompt, read_plan, looks=True, asked_anew=again
+    )
     try:
         answer = await ladder.ask(question)
         plan = answer.value.model_copy(update={"author": author(answer)})

@@ -207,14 +207,16 @@ class Descent(Generic[R]):
         try:
             completion = await ports.models[target.key].complete(prompt.prompt, call)
         except ProviderError as error:
-            refused = error.fault is ProviderFault.CONTENT_POLICY
-            if refused:
+            keeping = None
+            if error.fault is ProviderFault.CONTENT_POLICY:
                 ladder.refusals.heard(question, target.key, reworded=variant is Variant.SAFE)
+                # Neither waits for the other: each is lost if the process ends before.
+                keeping = asyncio.create_task(ladder.refusals.keep(question))
             try:
                 await self._account_for(error, candidate, prompt, operation, charged, admission, now)
             finally:
-                if refused:
-                    await ladder.refusals.keep(question)
+                if keeping is not None:
+                    await keeping
             raise
         except BaseException:
             if admission.probe:

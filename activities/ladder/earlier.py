@@ -48,21 +48,25 @@ class Earlier:
         self._breaker = ladder.breaker
 
     async def bought(
-        self, question: Question[R], decision: Decision, patience_s: float, running_until: float
+        self,
+        question: Question[R],
+        decision: Decision,
+        asked: Sequence[Candidate],
+        patience_s: float,
+        running_until: float,
     ) -> Answered[R] | None:
-        """The first readable answer that was paid for; all that are listed are booked, once.
+        """The first readable answer that was paid for, of those who may have been ``asked``; all are booked, once.
 
         ``running_until``: when a call that an earlier attempt began has ended or would have been given up, on the
         monotonic clock (s). Raises ``ProviderError`` (transient) when it can't be found out within ``patience_s``
         whether there is an answer, and when the request is stopped.
         """
-        everyone = (*decision.candidates, *decision.cheaper)
-        if not any(self._ports.models[each.target.key].keeps_answers for each in everyone):
+        if not any(self._ports.models[each.target.key].keeps_answers for each in asked):
             return None
         pause_s = PAUSE_S
         while True:
             looked_at = monotonic()
-            found = await self._listed(question, decision, everyone, looked_at + min(PATIENCE_S, patience_s))
+            found = await self._listed(question, decision, asked, looked_at + min(PATIENCE_S, patience_s))
             if found is not None or looked_at >= running_until:
                 return found
             await asyncio.sleep(min(pause_s, max(0.0, running_until - monotonic())))
@@ -103,7 +107,8 @@ class Earlier:
         target, operation = candidate.target, kept.operation_id
         book = partial(self._booking.book, question.purpose, target, operation, kept.usage)
         if kept.refused:
-            self._ladder.refusals.listed(question, target.key, reworded=kept.is_safe)
+            ours = self._ladder.is_ours(operation, self._ladder.step_id(question), target)
+            self._ladder.refusals.listed(question, target.key, reworded=kept.is_safe, ours=ours)
             await book(usable=False)
             await self._ladder.refusals.keep(question)
             return None

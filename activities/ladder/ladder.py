@@ -11,9 +11,9 @@ providers what they keep of the step, and the store who has refused. What a proc
 run there: the next attempt looks until it would have been given up.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
-from itertools import count
+from itertools import count, product
 from time import monotonic
 from types import MappingProxyType
 from typing import TypeVar
@@ -40,6 +40,9 @@ from domain.provider import FallbackReason, FallbackStep, IntentType
 from domain.routing import CACHE, Decision, RouteReason, RouteTaken, Target, decide
 
 R = TypeVar("R")
+
+CALLS_OF_A_PLAN = 20
+"""More than one attempt at one question can make: each model twice, and once in another wording."""
 
 
 class Ladder:
@@ -119,9 +122,8 @@ class Ladder:
         """
         usual = self.sized(question.prompt(Variant.USUAL))
         decision = self._decide(question, usual)
-        looks = self._attempt > 1 or question.asked_anew
-        refused = await self.refusals.of(question, looks=looks)
-        if looks:
+        refused = await self.refusals.of(question, looks=question.looks or self._attempt > 1)
+        if question.asked_anew or self._attempt > 1:
             kept = await self._bought(question, decision, refused)
             if kept is not None:
                 return kept
@@ -129,15 +131,24 @@ class Ladder:
         until = monotonic() + self._ports.deadline_s
         return await Descent(self, self._booking, question, usual, decision, until, refused).run()
 
+    async def refused(self, question: Question[R]) -> Sequence[Refusal | None]:
+        """What was refused before of each that a question is about; empty: nothing."""
+        return await self.refusals.each(question, looks=question.looks or self._attempt > 1)
+
     async def _bought(self, question: Question[R], decision: Decision, refused: Refusal | None) -> Answered[R] | None:
         earlier = Earlier(self, self._booking)
         running_until = self._running_until if question.waits else 0.0
+        asked = (*decision.candidates, *decision.cheaper)
+        if refused is not None:
+            # Nobody else was asked since.
+            asked = tuple(each for each in asked if each.target.key == refused.target)
         try:
-            return await earlier.bought(question, decision, self._ports.deadline_s, running_until)
+            return await earlier.bought(question, decision, asked, self._ports.deadline_s, running_until)
         except ProviderError:
             if self._stopped:
                 raise
-            self.step(question, decision.candidates[0].target, "none", FallbackReason.LOOK_UP)
+            self.step(question, asked[0].target, "none", FallbackReason.LOOK_UP)
+            refused = await self.refusals.of(question, looks=False)
             if refused is not None:
                 raise refusal_error(refused) from None
             raise
@@ -152,7 +163,15 @@ class Ladder:
 
     def next_operation(self, step_id: UUID, target: Target) -> UUID:
         """A purchase of its own for every call."""
-        return operation_id(str(step_id), target.key, self._run, str(self._attempt), str(next(self._numbers)))
+        return self._operation(step_id, target, self._attempt, next(self._numbers))
+
+    def is_ours(self, operation: UUID, step_id: UUID, target: Target) -> bool:
+        """Whether an attempt of this execution bought it, as one of its first calls."""
+        numbers = product(range(1, self._attempt), range(CALLS_OF_A_PLAN))
+        return any(operation == self._operation(step_id, target, *each) for each in numbers)
+
+    def _operation(self, step_id: UUID, target: Target, attempt: int, number: int) -> UUID:
+        return operation_id(str(step_id), target.key, self._run, str(attempt), str(number))
 
     async def observe(self, observation: ArmObservation) -> None:
         """Add to what an experiment knows; the answer is paid for, so one observation less is the smaller loss."""

@@ -47,8 +47,9 @@ class Question(Generic[R]):
     """What is wanted: for which intent and purpose, how it is asked, how an answer is read.
 
     ``unit`` makes weights and experiments stick; ``key`` tells this question from others of the same purpose.
-    ``about``: what a refusal of this question is kept under, by default its key. ``asked_anew``: another activity has
-    asked it before this one. ``waits``: calls that may still run are waited for.
+    ``about``: what a refusal of this question is kept under, by default its key. ``looks``: refusals are looked up at
+    the first attempt, too, since another activity may have asked before; ``asked_anew``: one has, and somebody wants it
+    asked once more. ``waits``: calls that may still run are waited for.
     """
 
     intent: IntentType
@@ -58,6 +59,7 @@ class Question(Generic[R]):
     read: Callable[[str], R]
     key: str = ""
     about: tuple[str, ...] = ()
+    looks: bool = False
     asked_anew: bool = False
     waits: bool = True
 

@@ -22,9 +22,10 @@ from domain.access import Principal, Role
 from domain.breaker import BreakerStatus
 from domain.campaign import CampaignRecord, OnBudget
 from domain.compliance import ComplianceLevel
-from domain.cost import CostHold
+from domain.cost import CostHold, operation_id
 from domain.delivery import Message, MessageStatus, message_id
 from domain.progress import Tally
+from domain.prompt import Refusal
 from domain.provider import Author, ContentPlan, GeneralText, IntentType
 from domain.quality import combined, quality_score
 from domain.review import AutonomyOptIn
@@ -302,6 +303,25 @@ async def test_a_cancelled_page_asks_nobody_else(begin: Begin, ai: Simulator) ->
         await page
     assert [call["dialect"] for call in await calls(ai)] == ["openai"]
     assert await drafting.messages() == []
+
+
+async def test_what_was_refused_for_some_is_not_refused_for_others(begin: Begin, ports: Ports, ai: Simulator) -> None:
+    drafting = await begin()
+    lane = drafting.record.lanes[0].account_id
+    page = await ports.campaigns.audience_page(drafting.record.campaign_id, lane, 0)
+    first, second = (who.recipient_id for who in page.recipients[:2])
+    steps = [operation_id(drafting.record.campaign_id, f"write/{lane}/0", who) for who in (first, second)]
+    target = "openai/gpt-4o-mini"
+    known = {steps[0]: Refusal(target=target, reworded=True), steps[1]: Refusal(target=target)}
+    await ports.refusals.keep(drafting.record.campaign_id, known)
+    at_once = replace(drafting.generating.ladder, call_timeout_s=0.5)
+    await drafting.draft(messages_per_call=FANS, attempt=2, ladder=at_once)
+    found = {each.recipient_id: each for each in await drafting.messages()}
+    assert found.pop(first).reason == "manual_review:content_policy"
+    versions = {who: each.origin.prompt_version for who, each in found.items() if each.origin is not None}
+    assert versions.pop(second).endswith("/safe")
+    assert set(versions.values()) == {"write.v2"}
+    assert len(await calls(ai)) == 2
 
 
 class TestMoney:

@@ -111,11 +111,13 @@ async def billed(ports: Ports, ai: Simulator, dialect: str = "") -> int:
     )
 
 
-async def killed_during(asking: Asking, call: int, ai: Simulator, dialect: str = "openai") -> None:
-    """The first attempt ends while its call of this number is under way, and says nothing any more."""
-    first = asyncio.create_task(asking.ask(run="r1"))
+async def killed_during(
+    asking: Asking, call: int, ai: Simulator, *, question: Question[Texts] | None = None, run: str = "r1"
+) -> None:
+    """The first attempt ends while OpenAI's call of this number is under way, and says nothing any more."""
+    first = asyncio.create_task(asking.ask(question, run=run))
     async with asyncio.timeout(20):
-        while await attempts(ai, dialect) < call:
+        while await attempts(ai, "openai") < call:
             await asyncio.sleep(0.01)
     first.cancel()
     with pytest.raises(asyncio.CancelledError):

@@ -138,7 +138,7 @@ class TestLaterOn:
     async def test_whoever_asks_anew_asks_nobody_else(self, out: Asking, ai: Simulator) -> None:
         await ai.fault("content_filter", dialect="openai", count=2)
         await self.stands(out, ai, calls=2)
-        anew = replace(out.question(), asked_anew=True)
+        anew = replace(out.question(), looks=True, asked_anew=True)
         await self.put_out(out)
         await self.stands(out, ai, calls=2, question=anew, run="r2")
 
@@ -146,7 +146,7 @@ class TestLaterOn:
     async def test_whoever_asks_anew_asks_once_more(self, out: Asking, ai: Simulator, attempt: int) -> None:
         await ai.fault("content_filter", dialect="openai", count=2)
         await self.stands(out, ai, calls=2)
-        anew = replace(out.question(), asked_anew=True)
+        anew = replace(out.question(), looks=True, asked_anew=True)
         assert (await out.ask(anew, attempt=attempt, run="r2")).prompt_version.endswith("/safe")
 
     async def test_it_stands_although_its_provider_is_no_choice_any_more(self, out: Asking, ai: Simulator) -> None:
@@ -184,6 +184,16 @@ class TestLaterOn:
         await self.put_out(out)
         rest = replace(out.question(key="1/0"), about=("ben", "cleo"))
         await self.stands(out, ai, calls=3, question=rest, attempt=2)
+
+    async def test_a_rewrite_that_this_execution_has_bought_is_not_bought_again(
+        self, out: Asking, ai: Simulator
+    ) -> None:
+        await ai.fault("content_filter", dialect="openai", count=2)
+        await self.stands(out, ai, calls=2, run="r1")
+        await ai.fault("content_filter", dialect="openai", endpoint="chat", latency_ms=300, count=1)
+        anew = replace(out.question(), looks=True, asked_anew=True)
+        await killed_during(out, 3, ai, question=anew, run="r2")
+        await self.stands(out, ai, calls=3, question=anew, attempt=2, run="r2", running_s=2)
 
     async def test_it_does_not_hold_for_others(self, begin: Begin, ai: Simulator) -> None:
         await ai.fault("content_filter", dialect="openai", count=2)
