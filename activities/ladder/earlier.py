@@ -107,7 +107,8 @@ class Earlier:
         target, operation = candidate.target, kept.operation_id
         book = partial(self._booking.book, question.purpose, target, operation, kept.usage)
         if kept.refused:
-            ours = self._ladder.is_ours(operation, self._ladder.step_id(question), target)
+            # Only who asks anew has to tell what was asked before from what was asked since.
+            ours = not question.asked_anew or self._ladder.is_ours(operation, self._ladder.step_id(question), target)
             self._ladder.refusals.listed(question, target.key, reworded=kept.is_safe, ours=ours)
             await book(usable=False)
             await self._ladder.refusals.keep(question)

@@ -7,7 +7,7 @@ Each step down is remembered with its reason. One deadline bounds the whole chai
 Who was asked, who was not, and why, is one story: the policy's decision, completed by what was met on the way down.
 
 An answer is bought at most once, and a refusal is never shopped around: an attempt after another one first asks the
-providers what they keep of the step, and the store who has refused. What a process that was killed has begun may still
+store who has refused, and the providers what they keep of the step. What a process that was killed has begun may still
 run there: the next attempt looks until it would have been given up.
 """
 

@@ -8,6 +8,7 @@ import pytest
 from redis.asyncio import Redis
 
 from activities.ladder import earlier as look_up
+from activities.ladder import ladder
 from adapters.bootstrap import Ports
 from adapters.breaker import RedisBreaker
 from domain.breaker import BreakerPolicy
@@ -194,6 +195,15 @@ class TestLaterOn:
         anew = replace(out.question(), looks=True, asked_anew=True)
         await killed_during(out, 3, ai, question=anew, run="r2")
         await self.stands(out, ai, calls=3, question=anew, attempt=2, run="r2", running_s=2)
+
+    async def test_a_listed_refusal_of_the_rewrite_counts_however_many_calls_there_were(
+        self, out: Asking, ai: Simulator, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(ladder, "CALLS_OF_A_PLAN", 0)
+        await ai.fault("content_filter", dialect="openai", endpoint="chat", count=1)
+        await ai.fault("content_filter", dialect="openai", endpoint="chat", latency_ms=300, count=1)
+        await killed_during(out, 2, ai)
+        await self.stands(out, ai, calls=2, attempt=2, run="r1", running_s=2)
 
     async def test_it_does_not_hold_for_others(self, begin: Begin, ai: Simulator) -> None:
         await ai.fault("content_filter", dialect="openai", count=2)
